@@ -1,0 +1,284 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// tick is how often a line gives turns. Burst is measured by it: a line
+	// whose burst is below one tick of rate could never reach its rate.
+	tick = 250 * time.Millisecond
+
+	// maxRate is the highest rate, in visitors per second. The tag of
+	// Activity.Burst allows two seconds of it.
+	maxRate = 200_000
+
+	// minSecretBytes is what RFC 7518 section 3.2 requires of an HS256 key.
+	minSecretBytes = 32
+)
+
+// derive fills in what follows from other values.
+func (d *decoder) derive(c *Config) {
+	for i := range c.Activities {
+		a := &c.Activities[i]
+		if !d.given(fmt.Sprintf("activities[%d].burst", i)) && a.Rate != (Rate{}) {
+			a.Burst = burstOf(a.Rate, 2*tick)
+		}
+	}
+	for i := range c.Keys {
+		k := &c.Keys[i]
+		file := fmt.Sprintf("keys[%d].file", i)
+		if k.File == "" || d.given(fmt.Sprintf("keys[%d].secret", i)) && k.Secret != (Secret{}) {
+			continue
+		}
+		text, err := readSecret(k.File)
+		if err != nil {
+			d.problem(file, "%v", err)
+			continue
+		}
+		d.read(file, text)
+		k.Secret = NewSecret(text)
+	}
+}
+
+// burstOf gives the visitors that rate lets in within span, rounded up. It is
+// exact: counts are bounded by maxCount, and span is a few ticks.
+func burstOf(rate Rate, span time.Duration) int64 {
+	const hour = int64(time.Hour / time.Millisecond)
+	n := rate.PerHour() * int64(span/time.Millisecond)
+	return (n + hour - 1) / hour
+}
+
+// check holds the values against each other. It sets nothing.
+func (d *decoder) check(c *Config) {
+	d.checkListen(c)
+	d.checkNetworks(c)
+	d.checkKeys(c)
+	d.checkActivities(c)
+	d.checkRoutes(c)
+	if d.sound("poll.min", "poll.max") && c.Poll.Min > c.Poll.Max {
+		d.problem("poll.min", "is longer than poll.max, %v", c.Poll.Max)
+	}
+	if d.sound("poll.budget") && c.Poll.Budget == (Rate{}) {
+		d.problem("poll.budget", "must not be empty: it keeps the crowd's polls bounded")
+	}
+}
+
+func (d *decoder) checkListen(c *Config) {
+	addresses := []struct{ path, address string }{
+		{"listen.http", c.Listen.HTTP}, {"listen.https", c.Listen.HTTPS},
+		{"listen.admin", c.Listen.Admin}, {"listen.api", c.Listen.API},
+	}
+	for i, a := range addresses {
+		if a.address == "" || !d.sound(a.path) {
+			continue
+		}
+		host, port, err := net.SplitHostPort(a.address)
+		if err != nil || !isPort(port, 0) {
+			d.problem(a.path, "%q has no port from 0 to 65535", a.address)
+			continue
+		}
+		if _, err := netip.ParseAddr(host); err != nil && strings.HasPrefix(a.address, "[") {
+			d.problem(a.path, "%q is not an IPv6 address", host)
+			continue
+		}
+		for _, b := range addresses[:i] {
+			if b.address != "" && d.sound(b.path) && collide(a.address, b.address) {
+				d.problem(a.path, "%q is taken by %s", a.address, b.path)
+			}
+		}
+	}
+	if d.sound("listen.http") && c.Listen.HTTP == "" {
+		d.problem("listen.http", "is empty: there would be nothing for visitors to reach")
+	}
+	if d.sound("listen.admin") && c.Listen.Admin != "" && !isLoopback(c.Listen.Admin) {
+		d.problem("listen.admin", "%q can be reached from other machines; authentication is not available yet in this build, so use 127.0.0.1, [::1] or localhost", c.Listen.Admin)
+	}
+}
+
+// collide says whether two addresses cannot both be listened on. Port 0 is any
+// free port; an empty host is every address.
+func collide(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	if number(portA) != number(portB) || number(portA) == 0 {
+		return false
+	}
+	return hostA == hostB || isEverywhere(hostA) || isEverywhere(hostB)
+}
+
+func number(port string) int {
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+func isEverywhere(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+
+func isLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func (d *decoder) checkNetworks(c *Config) {
+	for i, network := range c.TrustedProxies {
+		path := fmt.Sprintf("trusted_proxies[%d]", i)
+		if d.sound(path) && network.Bits() == 0 {
+			d.warn(path, "believes everyone: any visitor can claim any address")
+		}
+	}
+}
+
+func (d *decoder) checkKeys(c *Config) {
+	first := map[string]int{}
+	for i, key := range c.Keys {
+		path := fmt.Sprintf("keys[%d]", i)
+		if other, twice := first[key.KID]; twice && d.sound(path+".kid") {
+			d.problem(path+".kid", "%q is also the name of keys[%d]", key.KID, other)
+		} else {
+			first[key.KID] = i
+		}
+		if !d.sound(path+".alg", path+".secret", path+".file") {
+			continue
+		}
+		switch {
+		case key.File != "" && d.given(path+".secret") && key.Secret != (Secret{}):
+			d.problem(path, "has both secret and file; give one")
+		case key.Secret == (Secret{}) && key.File == "":
+			d.problem(path, "needs secret or file; without keys one is made")
+		case key.Alg == "HS256" && len(key.Secret.Reveal()) < minSecretBytes:
+			d.problem(keySource(path, key), "has %d bytes; HS256 needs at least %d", len(key.Secret.Reveal()), minSecretBytes)
+		case key.Alg == "EdDSA" && !isEd25519(key.Secret.Reveal()):
+			d.problem(keySource(path, key), "is not an Ed25519 private key in PEM (PKCS 8)")
+		}
+	}
+}
+
+// keySource gives the path of the value that a key came from.
+func keySource(path string, key Key) string {
+	if key.File != "" {
+		return path + ".file"
+	}
+	return path + ".secret"
+}
+
+func isEd25519(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return false
+	}
+	_, ok := key.(ed25519.PrivateKey)
+	return ok
+}
+
+func (d *decoder) checkActivities(c *Config) {
+	routed := map[int64]bool{}
+	for _, route := range c.Routes {
+		routed[route.Activity.ID] = true
+	}
+	first := map[int64]int{}
+	for i, a := range c.Activities {
+		path := fmt.Sprintf("activities[%d]", i)
+		id, rate, burst := path+".id", path+".rate", path+".burst"
+		if a.ID > 0 && d.sound(id) {
+			if other, twice := first[a.ID]; twice {
+				d.problem(id, "%d is also the id of activities[%d]; ids are unique over all tenants", a.ID, other)
+			} else {
+				first[a.ID] = i
+			}
+			if !routed[a.ID] {
+				d.warn(path, "no route leads to activity %d", a.ID)
+			}
+		}
+		if d.sound(rate) && a.Rate.PerHour() > maxRate*3600 {
+			d.problem(rate, "%v is more than %d/s", a.Rate, maxRate)
+		}
+		if d.sound(rate, burst) && d.given(burst) {
+			least := burstOf(a.Rate, tick)
+			switch {
+			case a.Rate == (Rate{}):
+				d.problem(burst, "means nothing without a rate")
+			case a.Burst < least:
+				d.problem(burst, "is below what rate %v gives in one tick of %v, %d: the rate could not be reached", a.Rate, tick, least)
+			}
+		}
+		if d.sound(path+".capacity", rate) && a.Capacity == 0 && a.Rate == (Rate{}) && a.Mode == "auto" {
+			d.warn(path, "has neither capacity nor rate: it lets everyone in")
+		}
+		if d.sound(path+".session.idle", path+".session.max") && a.Session.Idle > a.Session.Max {
+			d.problem(path+".session.idle", "is longer than session.max, %v", a.Session.Max)
+		}
+		if d.sound(path+".start_at", path+".end_at") && !a.EndAt.IsZero() && !a.StartAt.IsZero() && !a.EndAt.After(a.StartAt) {
+			d.problem(path+".end_at", "is not after start_at")
+		}
+	}
+}
+
+func (d *decoder) checkRoutes(c *Config) {
+	var upstreams []string
+	used := map[string]bool{}
+	for _, u := range c.Upstreams {
+		upstreams = append(upstreams, u.Name)
+	}
+	// An activity whose own id is wrong cannot be told from a missing one.
+	activities, whole := map[int64]bool{}, true
+	for i, a := range c.Activities {
+		activities[a.ID] = true
+		whole = whole && a.ID > 0 && d.sound(fmt.Sprintf("activities[%d].id", i))
+	}
+	type spot struct{ host, path string }
+	first := map[spot]int{}
+	for i, r := range c.Routes {
+		path := fmt.Sprintf("routes[%d]", i)
+		if d.sound(path+".host", path+".path") {
+			here := spot{r.Host, r.Path}
+			if other, twice := first[here]; twice {
+				d.problem(path, "has the host and path of routes[%d]", other)
+			} else {
+				first[here] = i
+			}
+		}
+		if d.sound("prefix", path+".path") && liesBelow(r.Path, c.Prefix) {
+			d.problem(path+".path", "%q lies under prefix, which the gateway keeps for itself", r.Path)
+		}
+		used[r.Upstream] = true
+		if r.Upstream != "" && d.sound("upstreams", path+".upstream") && !slices.Contains(upstreams, r.Upstream) {
+			d.problem(path+".upstream", "there is no upstream %q%s", r.Upstream, didYouMean(r.Upstream, upstreams))
+		}
+		activity := path + ".activity"
+		if d.given(activity) && r.Activity.ID == 0 && d.sound(activity, activity+".id", activity+".tenant", activity+".sku") {
+			d.problem(activity, "names no activity; leave it out to let everyone pass")
+		}
+		if r.Activity.ID > 0 && whole && d.sound("activities", activity) && !activities[r.Activity.ID] {
+			d.problem(activity, "there is no activity %d", r.Activity.ID)
+		}
+	}
+	for _, name := range upstreams {
+		if !used[name] {
+			d.warn(join("upstreams", name), "no route leads to it")
+		}
+	}
+}
+
+// liesBelow says whether path is prefix or lies under it, in the case that shops
+// on case-insensitive servers would see.
+func liesBelow(path, prefix string) bool {
+	path, prefix = strings.ToLower(path), strings.ToLower(prefix)
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}

@@ -1,0 +1,381 @@
+// Package config turns a YAML file and the environment into checked, plain
+// values, and into one problem with a position for every mistake. It starts
+// nothing and knows nothing of what is built from its values.
+package config
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Config is everything an operator can say. Its struct tags are the one
+// description of the file (see field): the reader, the names of environment
+// variables, the JSON Schema and RestartNeeded all follow from them.
+//
+// A Config that Load returned is complete: what was left out has its default.
+// It is shared by whoever reads it, so nobody changes it.
+type Config struct {
+	Listen         Listen         `key:"listen,restart" doc:"Addresses to listen on, as host:port."`
+	TLS            TLS            `key:"tls,restart" doc:"Certificates of the HTTPS listener."`
+	Store          Store          `key:"store,restart" doc:"Where the lines of all activities are kept."`
+	Upstreams      []Upstream     `key:"upstreams,named,required" form:"upstream" doc:"Where the shops live, by name."`
+	Activities     []Activity     `key:"activities" doc:"Sales that let in only as many visitors as the shop can take."`
+	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
+	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host. Pages that are open poll below it, hence a change needs a restart."`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
+	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
+	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
+	API            API            `key:"api,later" doc:"The queue API."`
+	Poll           Poll           `key:"poll" doc:"How often waiting pages ask for their status."`
+	Log            Log            `key:"log,restart" doc:"What is written to standard error."`
+	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
+	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
+	Spool          Spool          `key:"spool,later,restart" doc:"Where records wait while the database is away."`
+	Database       Database       `key:"database,later,restart" doc:"PostgreSQL, for the record. In its durations a bare integer means seconds."`
+
+	// Warnings are what loaded but looks wrong, in the order of Problems.
+	Warnings []Problem
+
+	// Hash names what was loaded: the file and all that the environment and
+	// the files named in it added. It cannot be turned back.
+	Hash string
+}
+
+// Listen says where the gateway listens. An empty address is not listened on.
+type Listen struct {
+	HTTP  string `key:"http" default:":8080" form:"address" doc:"Public HTTP."`
+	HTTPS string `key:"https,later" form:"address" doc:"Public HTTPS; empty: none."`
+	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health and metrics, on loopback only; empty: none."`
+	API   string `key:"api,later" form:"address" doc:"The queue API; empty: none."`
+}
+
+// TLS says where certificates come from.
+type TLS struct {
+	Mode string `key:"mode,later" default:"off" enum:"off|acme|files|internal" doc:"Where certificates come from."`
+}
+
+// Store is where the lines are kept.
+type Store struct {
+	Type  string `key:"type,later" default:"memory" enum:"memory|redis" doc:"memory: in this process, written to a file before each answer."`
+	Path  string `key:"path" default:"ropeline.db" form:"text" doc:"The file of the memory store, from the working directory."`
+	Redis Redis  `key:"redis,later" doc:"Redis. In its durations a bare integer means seconds."`
+}
+
+// Redis is how a Redis store is reached.
+type Redis struct {
+	Mode         string        `key:"mode" default:"single" enum:"single|sentinel|cluster" doc:"The kind of deployment."`
+	Addresses    []string      `key:"addresses" form:"address" doc:"Servers, or sentinels, as host:port."`
+	MasterName   string        `key:"master_name" doc:"The name that the sentinels know the master by."`
+	Username     string        `key:"username" doc:"ACL user."`
+	Password     Secret        `key:"password" doc:"Password."`
+	DB           int64         `key:"db" default:"0" min:"0" doc:"Database number."`
+	TLS          bool          `key:"tls" default:"false" doc:"Connect with TLS."`
+	PoolSize     int64         `key:"pool_size" default:"10" min:"1" doc:"Connections at most."`
+	MinIdleConns int64         `key:"min_idle_conns" default:"5" min:"0" doc:"Connections kept open."`
+	MaxRetries   int64         `key:"max_retries" default:"3" min:"0" doc:"Tries after the first."`
+	DialTimeout  time.Duration `key:"dial_timeout,seconds" default:"5s" min:"1ms" doc:"Time to connect."`
+	ReadTimeout  time.Duration `key:"read_timeout,seconds" default:"3s" min:"1ms" doc:"Time for an answer."`
+	WriteTimeout time.Duration `key:"write_timeout,seconds" default:"3s" min:"1ms" doc:"Time to send."`
+	WaitReplicas int64         `key:"wait_replicas" default:"0" min:"0" doc:"Replicas that must have a write before it is answered."`
+}
+
+// Upstream is one shop: where requests go that may pass.
+type Upstream struct {
+	Name     string
+	Servers  []Server         `key:"servers,required,single" doc:"The shop's servers."`
+	Policy   string           `key:"policy,later" default:"least_conn" enum:"least_conn|round_robin|random|ip_hash" doc:"How a server is chosen."`
+	Health   Health           `key:"health,later" doc:"Asking servers whether they are well."`
+	Timeouts UpstreamTimeouts `key:"timeouts" doc:"How long the gateway waits for the shop."`
+	MaxConns int64            `key:"max_conns,later" default:"0" min:"0" doc:"Connections at most; 0: no limit."`
+	Retries  int64            `key:"retries,later" default:"0" min:"0" doc:"Tries after the first, where a request may be repeated."`
+	TLS      map[string]any   `key:"tls,later" doc:"TLS towards the servers."`
+	Breaker  map[string]any   `key:"breaker,later" doc:"When the gateway stops asking a failing upstream."`
+}
+
+// Server is one address of an upstream.
+type Server struct {
+	URL    *url.URL `key:"url,required" doc:"http or https, host and port; no path."`
+	Weight int64    `key:"weight,later" default:"1" min:"1" doc:"Its share of the requests."`
+}
+
+// Health is how servers are asked whether they are well.
+type Health struct {
+	Path     string        `key:"path" form:"path" doc:"The path to ask; empty: servers are not asked."`
+	Interval time.Duration `key:"interval" default:"10s" min:"1s" doc:"Time between questions."`
+}
+
+// UpstreamTimeouts bound each step of a request to the shop.
+type UpstreamTimeouts struct {
+	Dial           time.Duration `key:"dial" default:"5s" min:"10ms" max:"5m" doc:"Time to connect."`
+	TLSHandshake   time.Duration `key:"tls_handshake" default:"5s" min:"10ms" max:"5m" doc:"Time for the TLS handshake."`
+	ResponseHeader time.Duration `key:"response_header" default:"30s" min:"10ms" max:"1h" doc:"Time from the request being sent to the headers of its answer."`
+	Idle           time.Duration `key:"idle" default:"90s" min:"1s" max:"1h" doc:"How long an unused connection is kept; best below what the shop keeps it."`
+}
+
+// Activity is a sale with its own line.
+type Activity struct {
+	ID     int64  `key:"id,required" min:"1" max:"9007199254740991" doc:"Unique over all tenants, and never used for another sale: tokens name it."`
+	Tenant string `key:"tenant" default:"default" form:"tenant" doc:"Whose activity it is."`
+	Name   string `key:"name,required" form:"name" doc:"What visitors read."`
+	SKU    string `key:"sku,later" doc:"The article on sale."`
+
+	Capacity  int64         `key:"capacity" default:"0" min:"0" max:"1000000000" doc:"Visitors inside at once; 0: no limit."`
+	Rate      Rate          `key:"rate" doc:"New visitors per s, m or h, as 120/m; empty: no limit."`
+	Burst     int64         `key:"burst" min:"1" max:"400000" doc:"Visitors let in at one instant at most. Default: half a second of rate, at least 1."`
+	MaxQueue  int64         `key:"max_queue,later" default:"0" min:"0" doc:"Visitors waiting at most; 0: no limit."`
+	Absence   time.Duration `key:"absence" default:"3m" min:"10s" max:"1h" doc:"A waiting visitor not heard from for this long is passed over."`
+	HoldPlace time.Duration `key:"hold_place" default:"15m" min:"0s" max:"168h" doc:"A visitor who was passed over keeps the place for this long."`
+	Claim     time.Duration `key:"claim" default:"90s" min:"5s" max:"1h" doc:"A turn that is not taken for this long goes to the next."`
+	Session   Session       `key:"session" doc:"The stay of a visitor inside."`
+
+	Mode           string        `key:"mode" default:"auto" enum:"auto|hold|open|closed" doc:"auto: by schedule, capacity and rate; hold: the line stands; open: everyone passes; closed: no one does."`
+	Order          string        `key:"order,later" default:"arrival" enum:"arrival|draw" doc:"How places are given to those who come before the start."`
+	StartAt        time.Time     `key:"start_at" doc:"When turns begin, RFC 3339 with offset; empty: at once."`
+	EndAt          time.Time     `key:"end_at" doc:"When the activity is over, RFC 3339 with offset; empty: never."`
+	Prequeue       time.Duration `key:"prequeue,later" default:"15m" min:"0s" doc:"How long before the start visitors may join the draw."`
+	AfterEnd       string        `key:"after_end,later" default:"page" enum:"page|open" doc:"What visitors get after the end."`
+	OnStoreFailure string        `key:"on_store_failure,later" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
+
+	Bind      []string  `key:"bind,later" enum:"user_agent|network" doc:"What a token is bound to."`
+	Identity  Identity  `key:"identity,later" doc:"What makes two visitors the same person."`
+	JoinLimit JoinLimit `key:"join_limit,later" doc:"Places that one network may take."`
+	Bypass    []Bypass  `key:"bypass,later" doc:"Requests that pass without waiting."`
+	Draw      Draw      `key:"draw,later" doc:"The draw."`
+	Stock     Stock     `key:"stock,later" doc:"What is left of the article."`
+	Adaptive  Adaptive  `key:"adaptive,later" doc:"A rate that follows the shop's health."`
+	Page      Page      `key:"page" doc:"What waiting visitors see."`
+}
+
+// Session is the stay of an admitted visitor.
+type Session struct {
+	Idle time.Duration `key:"idle" default:"10m" min:"10s" max:"24h" doc:"A visitor who does nothing for this long is out."`
+	Max  time.Duration `key:"max" default:"1h" min:"10s" max:"24h" doc:"After this long a visitor is out in any case."`
+}
+
+// Identity names where the shop says who a visitor is.
+type Identity struct {
+	Header string `key:"header" doc:"A request header."`
+	Cookie string `key:"cookie" doc:"A cookie."`
+	Claim  string `key:"claim" doc:"A claim of the shop's JWT."`
+}
+
+// JoinLimit bounds the places that one network may take.
+type JoinLimit struct {
+	Rate Rate  `key:"rate" default:"120/m" doc:"Places per network."`
+	IPv4 int64 `key:"ipv4" default:"32" min:"8" max:"32" doc:"Length of an IPv4 network's prefix."`
+	IPv6 int64 `key:"ipv6" default:"64" min:"16" max:"128" doc:"Length of an IPv6 network's prefix."`
+}
+
+// Bypass is one rule: a request that matches all that it names passes.
+type Bypass struct {
+	Path    string       `key:"path" form:"path" doc:"Path prefix, by segment."`
+	CIDR    netip.Prefix `key:"cidr" doc:"The client's network."`
+	Method  string       `key:"method" doc:"The request's method."`
+	Header  HeaderMatch  `key:"header" doc:"A header that the request carries."`
+	Crawler string       `key:"crawler" doc:"A crawler that was verified."`
+}
+
+// HeaderMatch is a header with its value.
+type HeaderMatch struct {
+	Name  string `key:"name" doc:"The header's name."`
+	Value Secret `key:"value" doc:"The header's value."`
+}
+
+// Draw is how a draw is made.
+type Draw struct {
+	Beacon string `key:"beacon" doc:"The public source of a value nobody can choose."`
+}
+
+// Stock is what visitors are told of the article that is left.
+type Stock struct {
+	Show   bool  `key:"show" default:"false" doc:"Visitors see what is left."`
+	StopAt int64 `key:"stop_at" default:"0" min:"0" doc:"No more turns when this many are left."`
+}
+
+// Adaptive is how the rate follows the shop's health.
+type Adaptive struct {
+	P95    time.Duration `key:"p95" default:"0s" min:"0s" doc:"The shop's response time to keep below; 0s: not looked at."`
+	Errors float64       `key:"errors" default:"0" min:"0" max:"1" doc:"The share of failing answers to keep below; 0: not looked at."`
+	Min    Rate          `key:"min" doc:"The lowest rate."`
+}
+
+// Page is what waiting visitors see.
+type Page struct {
+	Template  string   `key:"template,later" doc:"A page of your own."`
+	Status    int64    `key:"status" default:"200" enum:"200|202|429|503" doc:"The HTTP status of the waiting page for a browser."`
+	Theme     Theme    `key:"theme,later" doc:"How the page looks."`
+	Languages []string `key:"languages,later" doc:"Languages of the page."`
+	Message   string   `key:"message" form:"message" doc:"A sentence of yours on the page."`
+	Compat    bool     `key:"compat,later" default:"false" doc:"A page for very old browsers."`
+	Assets    string   `key:"assets,later" default:"pass" enum:"pass|hold" doc:"What happens to a page's images, scripts and styles."`
+}
+
+// Theme is how the page looks.
+type Theme struct {
+	Name   string `key:"name" doc:"The shop's name."`
+	Logo   string `key:"logo" doc:"The shop's logo."`
+	Accent string `key:"accent" doc:"The shop's colour."`
+}
+
+// Route says what happens to the requests of a host and path.
+type Route struct {
+	Host     string      `key:"host" default:"*" form:"host" doc:"A host name, *.example.com for its subdomains, or * for every host."`
+	Path     string      `key:"path" default:"/" form:"path" doc:"A path and all below it."`
+	Activity ActivityRef `key:"activity" doc:"The activity whose visitors may pass. Without it everyone may."`
+	Upstream string      `key:"upstream,required" form:"upstream" doc:"The upstream that the requests go to."`
+	Missing  string      `key:"missing,later" default:"hold" enum:"hold|open" doc:"What happens while there is no such activity."`
+}
+
+// ActivityRef names an activity. The zero ActivityRef names none.
+type ActivityRef struct {
+	ID     int64  `key:"id,bare" min:"1" max:"9007199254740991" doc:"The activity's id."`
+	Tenant string `key:"tenant,later" form:"tenant" doc:"The activity's tenant, where it is named by SKU."`
+	SKU    string `key:"sku,later" doc:"The activity's SKU."`
+}
+
+// Key is a key of the tokens.
+type Key struct {
+	KID string `key:"kid,required" form:"kid" doc:"The key's name in the tokens. A new key needs a new name."`
+	Alg string `key:"alg" default:"HS256" enum:"HS256|EdDSA" doc:"HS256: a secret of at least 32 bytes; EdDSA: an Ed25519 private key, PEM (PKCS 8)."`
+
+	// Secret is the key itself, also where it came from File.
+	Secret Secret `key:"secret" doc:"The key itself; better kept in file, or as ${NAME} in the environment."`
+	File   string `key:"file" doc:"A file that holds the key, from the working directory; a line break at its end is dropped."`
+}
+
+// Admin says who may use the admin listener.
+type Admin struct {
+	JWT   JWT      `key:"jwt,later" doc:"How its bearers are verified."`
+	Hosts []string `key:"hosts" form:"hostname" doc:"Host names by which browsers may reach the admin listener, besides localhost and loopback addresses."`
+}
+
+// JWT is how bearers of a JWT are verified.
+type JWT struct {
+	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted."`
+	Secret   Secret `key:"secret" doc:"The secret of HS256."`
+	JWKSFile string `key:"jwks_file" doc:"A file of public keys."`
+	Issuer   string `key:"issuer" doc:"The iss that is required."`
+	Audience string `key:"audience" default:"ropeline-admin" doc:"The aud that is required."`
+}
+
+// API is the queue API.
+type API struct {
+	Enabled     bool     `key:"enabled" default:"false" doc:"Serve it on the public listener."`
+	Prefix      string   `key:"prefix" default:"/_ropeline" form:"api_prefix" doc:"Where on the public listener; empty: at its root."`
+	CORSOrigins []string `key:"cors_origins" doc:"Origins whose pages may call it."`
+	EnterLimit  Rate     `key:"enter_limit" default:"10/m" doc:"Entries per network."`
+	JWT         APIJWT   `key:"jwt" doc:"The shop's JWT."`
+	JWTRequired bool     `key:"jwt_required" default:"false" doc:"Refuse callers without one."`
+}
+
+// APIJWT is how the shop's JWT is verified.
+type APIJWT struct {
+	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted."`
+	Secret   Secret `key:"secret" doc:"The secret of HS256."`
+	JWKSFile string `key:"jwks_file" doc:"A file of public keys."`
+	Issuer   string `key:"issuer" doc:"The iss that is required."`
+	Audience string `key:"audience" doc:"The aud that is required."`
+}
+
+// Poll is how often waiting pages ask for their status, at one gateway.
+type Poll struct {
+	Min    time.Duration `key:"min" default:"2s" min:"100ms" max:"10m" doc:"The shortest interval, near the front."`
+	Max    time.Duration `key:"max" default:"60s" min:"1s" max:"10m" doc:"The longest interval, far back."`
+	Budget Rate          `key:"budget" default:"2000/s" doc:"Status answers of all waiting visitors of one gateway together."`
+}
+
+// Log is what the gateway writes.
+type Log struct {
+	Level  string `key:"level" default:"info" enum:"debug|info|warn|error" doc:"The least important level that is written."`
+	Format string `key:"format" default:"json" enum:"json|console" doc:"json for machines, console for people."`
+	Access bool   `key:"access" default:"true" doc:"A line for each request."`
+}
+
+// Limits are what one client connection may ask for.
+type Limits struct {
+	HeaderBytes     int64         `key:"header_bytes,bytes" default:"16KiB" min:"4KiB" max:"1MiB" doc:"A request's line and headers at most."`
+	BodyBytes       int64         `key:"body_bytes,bytes" default:"0" min:"0" doc:"A request's body at most; 0: no limit."`
+	HeaderTimeout   time.Duration `key:"header_timeout" default:"10s" min:"100ms" max:"5m" doc:"Time to send the headers."`
+	IdleTimeout     time.Duration `key:"idle_timeout" default:"75s" min:"1s" max:"1h" doc:"How long an unused connection is kept."`
+	ConnsPerNetwork int64         `key:"conns_per_network,later" default:"0" min:"0" doc:"Connections of one network at most; 0: no limit."`
+}
+
+// Drain is how the gateway stops: it reports not ready, goes on serving for
+// Delay so that balancers look elsewhere, then gives requests Grace to end.
+type Drain struct {
+	Delay time.Duration `key:"delay" default:"5s" min:"0s" max:"10m" doc:"Time between reporting not ready and taking no more connections."`
+	Grace time.Duration `key:"grace" default:"30s" min:"0s" max:"1h" doc:"Time for requests to end before they are cut."`
+}
+
+// Spool is where records wait while the database is away.
+type Spool struct {
+	Path string `key:"path" default:"ropeline-spool" form:"text" doc:"A directory."`
+	Max  int64  `key:"max,bytes" default:"64MiB" min:"1MiB" doc:"Its size at most."`
+}
+
+// Database is how PostgreSQL is reached.
+type Database struct {
+	URL             Secret        `key:"url" doc:"Everything in one URL, in place of the single keys."`
+	Host            string        `key:"host" doc:"Host; empty and no url: no database."`
+	Port            int64         `key:"port" default:"5432" min:"1" max:"65535" doc:"Port."`
+	User            string        `key:"user" doc:"User."`
+	Password        Secret        `key:"password" doc:"Password."`
+	Name            string        `key:"name" doc:"Database."`
+	SSLMode         string        `key:"sslmode" default:"prefer" enum:"disable|allow|prefer|require|verify-ca|verify-full" doc:"As in libpq."`
+	ReplicaURL      Secret        `key:"replica_url" doc:"A replica to read from."`
+	MaxOpenConns    int64         `key:"max_open_conns" default:"25" min:"1" doc:"Connections at most."`
+	MaxIdleConns    int64         `key:"max_idle_conns" default:"5" min:"0" doc:"Unused connections kept."`
+	ConnMaxLifetime time.Duration `key:"conn_max_lifetime,seconds" default:"300s" min:"0s" doc:"Age at which a connection is closed."`
+	ConnMaxIdleTime time.Duration `key:"conn_max_idle_time,seconds" default:"60s" min:"0s" doc:"Time unused after which a connection is closed."`
+}
+
+// maxBytes bounds the file. It is read whole, and by a watcher again and
+// again; the largest file Kubernetes can mount from a ConfigMap has 1 MiB.
+const maxBytes = 4 << 20
+
+// Load reads the file at path. environ is in the form of os.Environ, and says
+// two things. It fills in ${NAME} and ${NAME:-default} in the file's values.
+// And it overrides the file: ROPELINE_LISTEN_HTTP stands for listen.http, and so
+// on for each single value outside lists and outside the upstreams; a secret may
+// also be in a file that ROPELINE_…_FILE names. Overriding values are taken as
+// they are, without filling in.
+//
+// The error is a Problems with every problem that was found, and then there is
+// no Config. A Config may carry Warnings.
+func Load(path string, environ []string) (*Config, error) {
+	data, err := readFile(path, maxBytes)
+	if err != nil {
+		return nil, Problems{{File: path, Line: 1, Column: 1, What: err.Error()}}
+	}
+	return load(path, data, environ)
+}
+
+// readFile reads a regular file of at most limit bytes. Its errors leave the
+// path out: callers name it, or must not.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, cause(err)
+	}
+	// A device or a pipe would never end, or block for ever.
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	return data, nil
+}

@@ -1,0 +1,185 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+//go:embed schema.json
+var schema string
+
+// Schema gives the JSON Schema (draft 2020-12) of the file, for editors. It
+// says what one value may be; what values mean together only Load can tell.
+func Schema() string { return schema }
+
+// field describes one key of the file, as the tags of its struct field say:
+//
+//	key:"name,flag…"  the key, and any of these flags:
+//	                  required  must be there
+//	                  later     known, and refused unless it has its default
+//	                  single    a list of which one item is allowed so far
+//	                  restart   a reload cannot change it
+//	                  named     a mapping from names to structs, read into a slice
+//	                  bare      the field that one plain value stands for
+//	                  seconds   a duration where a bare integer means seconds
+//	                  bytes     a size, like 16KiB
+//	default:"…"       the value as in the file; none: the zero value
+//	min, max:"…"      bounds, as in the file
+//	enum:"a|b"        the values that are allowed
+//	form:"…"          the form of a text, see forms
+//	doc:"…"           a sentence for editors
+//
+// Flags later and restart hold for all below. To make a key available is to
+// take the word later (or single) out of its tag.
+type field struct {
+	name  string
+	index int
+
+	required, later, single, restart, named, bare, seconds, bytes bool
+
+	standard string // the default
+	min, max string
+	enum     []string
+	form     *form
+	doc      string
+}
+
+// fieldsOf gives the keys of struct type t, in the order of its fields. A
+// field without a key is not the file's.
+func fieldsOf(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		tag := t.Field(i).Tag
+		key, ok := tag.Lookup("key")
+		if !ok {
+			continue
+		}
+		words := strings.Split(key, ",")
+		f := field{
+			name: words[0], index: i, standard: tag.Get("default"),
+			min: tag.Get("min"), max: tag.Get("max"), doc: tag.Get("doc"),
+		}
+		for _, word := range words[1:] {
+			*f.flag(word) = true
+		}
+		if enum := tag.Get("enum"); enum != "" {
+			f.enum = strings.Split(enum, "|")
+		}
+		if name := tag.Get("form"); name != "" {
+			form, ok := forms[name]
+			if !ok {
+				panic(fmt.Sprintf("config: key %s has the unknown form %s", f.name, name))
+			}
+			f.form = &form
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+func (f *field) flag(word string) *bool {
+	switch word {
+	case "required":
+		return &f.required
+	case "later":
+		return &f.later
+	case "single":
+		return &f.single
+	case "restart":
+		return &f.restart
+	case "named":
+		return &f.named
+	case "bare":
+		return &f.bare
+	case "seconds":
+		return &f.seconds
+	case "bytes":
+		return &f.bytes
+	}
+	panic(fmt.Sprintf("config: key %s has the unknown flag %s", f.name, word))
+}
+
+// below gives child what f's flags say of all below it.
+func (f field) below(child field) field {
+	child.later = child.later || f.later
+	child.restart = child.restart || f.restart
+	return child
+}
+
+// form is how a text has to look.
+type form struct {
+	pattern *regexp.Regexp
+	want    string // completes `"…" is not `
+	longest int    // in bytes; 0: the pattern says it
+}
+
+// refuse says what is wrong with text, "" for nothing. A nil form takes all.
+func (f *form) refuse(text string) string {
+	if f == nil || f.pattern.MatchString(text) && (f.longest == 0 || len(text) <= f.longest) {
+		return ""
+	}
+	return "is not " + f.want
+}
+
+// A path segment that is neither empty nor "." nor "..", and holds nothing
+// that one server decodes and another does not.
+const segment = `([^./%\\?#;\x00-\x20\x7f][^/%\\?#;\x00-\x20\x7f]*` +
+	`|\.[^./%\\?#;\x00-\x20\x7f][^/%\\?#;\x00-\x20\x7f]*` +
+	`|\.\.[^/%\\?#;\x00-\x20\x7f]+)`
+
+// A host name of lower-case labels. Others than ASCII are written as xn--.
+const hostname = `[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*`
+
+var forms = map[string]form{
+	"address": {
+		pattern: regexp.MustCompile(`^(([A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?$`),
+		want:    `an address, like ":8080" or "127.0.0.1:8081"`,
+	},
+	"host": {
+		pattern: regexp.MustCompile(`^(\*|(\*\.)?` + hostname + `)$`), longest: 253,
+		want: `a host pattern: *, a host name in lower case without port, or *. before one`,
+	},
+	"hostname": {
+		pattern: regexp.MustCompile(`^` + hostname + `$`), longest: 253,
+		want: `a host name in lower case without port`,
+	},
+	"path": {
+		pattern: regexp.MustCompile(`^/(` + segment + `(/` + segment + `)*)?$`),
+		want:    `a plain path: it begins with /, does not end with one, and has no empty or dot segments, %, \, ;, ?, # or spaces`,
+	},
+	"prefix": {
+		pattern: regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)+$`),
+		want:    `a prefix, like /_ropeline: not /, no / at the end, only letters, digits and . _ ~ -`,
+	},
+	"api_prefix": {
+		pattern: regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)*$`),
+		want:    `empty or a prefix, like /_ropeline`,
+	},
+	"tenant": {
+		pattern: regexp.MustCompile(`^[a-z0-9-]{1,50}$`),
+		want:    `a tenant: 1 to 50 lower-case letters, digits and dashes`,
+	},
+	"upstream": {
+		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`),
+		want:    `an upstream's name: 1 to 50 lower-case letters, digits, _ and -, the first a letter or digit`,
+	},
+	"kid": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`),
+		want:    `a key's name: 1 to 64 letters, digits, dots, _ and -`,
+	},
+	"name": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{1,100}$`),
+		want:    `a name: 1 to 100 characters on one line`,
+	},
+	"message": {
+		pattern: regexp.MustCompile(`^[^\x00-\x09\x0b-\x1f\x7f-\x9f]{0,500}$`),
+		want:    `a message: at most 500 characters, without control characters`,
+	},
+	"text": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{1,1000}$`),
+		want:    `a text of 1 to 1000 characters on one line`,
+	},
+}
