@@ -1,0 +1,144 @@
+package admission
+
+import (
+	"fmt"
+	"time"
+)
+
+// Tick is how often a gateway asks the store to release, and reads the line.
+const Tick = 250 * time.Millisecond
+
+// Instant is a time in microseconds since the Unix epoch, by the clock of the
+// store. The zero Instant is "none".
+type Instant int64
+
+// InstantOf converts t; the zero time becomes the zero Instant.
+func InstantOf(t time.Time) Instant {
+	if t.IsZero() {
+		return 0
+	}
+	return Instant(t.UnixMicro())
+}
+
+// Add returns the instant d later.
+func (i Instant) Add(d time.Duration) Instant { return i + Instant(d.Microseconds()) }
+
+// Sub returns how much later i is than j.
+func (i Instant) Sub(j Instant) time.Duration { return time.Duration(i-j) * time.Microsecond }
+
+// Time converts i to UTC; the zero Instant becomes the zero time.
+func (i Instant) Time() time.Time {
+	if i == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(i)).UTC()
+}
+
+// Mode is how an activity treats its visitors.
+type Mode string
+
+// The modes, from the most open to the strictest. The empty Mode is ModeAuto.
+const (
+	ModeOpen   Mode = "open"   // all pass
+	ModeAuto   Mode = "auto"   // a line when needed
+	ModeHold   Mode = "hold"   // visitors join, none is released
+	ModeClosed Mode = "closed" // none joins; who waits is still served
+)
+
+var strictness = map[Mode]int{ModeOpen: 0, ModeAuto: 1, ModeHold: 2, ModeClosed: 3}
+
+// The greatest rate and burst that can be kept exactly. Credit is an integer
+// of microseconds × releases per hour, at most ten seconds of the one and all
+// of the other at once; in a store that counts in doubles, as a Lua script
+// does, it must stay below 2^53: 10^7 µs × 7.2×10^8/h + 4×10^5 × 3.6×10^9 is
+// 8.7×10^15, and 2^53 is 9.0×10^15.
+const (
+	MaxRatePerHour = 200_000 * 3600
+	MaxBurst       = 400_000
+)
+
+// Limits are what an activity allows. Each gateway tells the store its own
+// with every tick; where they differ, the strictest counts.
+type Limits struct {
+	Mode        Mode
+	Capacity    int64 // most seats at once; 0: no limit
+	RatePerHour int64 // most releases per hour; 0: no limit
+	Burst       int64 // most credit saved up, in releases; at least 1
+
+	Claim     time.Duration // how long a turn waits for its visitor
+	Absence   time.Duration // unheard for this long (up to twice), a number is absent
+	HoldPlace time.Duration // how long the place of an absent visitor is held once passed
+	Idle      time.Duration // a session ends this long after its last use
+	Max       time.Duration // and this long after it began, whatever its use
+
+	StartAt time.Time // no one joins before; zero: no start
+	EndAt   time.Time // no one joins or is released after; zero: no end
+}
+
+// Burst returns the default burst for a rate: two ticks of it, at least 1.
+func Burst(ratePerHour int64) int64 {
+	return max(1, ceilDiv(2*ratePerHour*Tick.Microseconds(), time.Hour.Microseconds()))
+}
+
+// LeastBurst returns the smallest burst that does not throttle a rate: one
+// tick of it, at least 1.
+func LeastBurst(ratePerHour int64) int64 {
+	return max(1, ceilDiv(ratePerHour*Tick.Microseconds(), time.Hour.Microseconds()))
+}
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// check refuses limits under which a line could not keep its promises. It
+// guards the store against its caller; the words for admins are config's.
+func (l Limits) check() error {
+	switch {
+	case l.Capacity < 0:
+		return fmt.Errorf("capacity %d is negative", l.Capacity)
+	case l.RatePerHour < 0 || l.RatePerHour > MaxRatePerHour:
+		return fmt.Errorf("rate %d/h is not within 0 and %d/h", l.RatePerHour, int64(MaxRatePerHour))
+	case l.Burst < 1 || l.Burst > MaxBurst:
+		return fmt.Errorf("burst %d is not within 1 and %d", l.Burst, int64(MaxBurst))
+	case l.Claim <= 0 || l.Absence <= 0 || l.HoldPlace < 0 || l.Idle <= 0 || l.Max <= 0:
+		return fmt.Errorf("claim, absence, session.idle and session.max must be above zero, hold_place not below")
+	}
+	if _, ok := strictness[l.Mode]; !ok {
+		return fmt.Errorf("mode %q is unknown", l.Mode)
+	}
+	return nil
+}
+
+// strictest joins the limits of two gateways: of each the one that lets in
+// fewer, and of the times for the visitor the one that is kinder, since a
+// place or a turn shown by one gateway must not be taken by another.
+func strictest(a, b Limits) Limits {
+	if strictness[b.Mode] > strictness[a.Mode] {
+		a.Mode = b.Mode
+	}
+	a.Capacity = lesserLimit(a.Capacity, b.Capacity)
+	a.RatePerHour = lesserLimit(a.RatePerHour, b.RatePerHour)
+	a.Burst = min(a.Burst, b.Burst)
+	a.Claim = max(a.Claim, b.Claim)
+	a.Absence = max(a.Absence, b.Absence)
+	a.HoldPlace = max(a.HoldPlace, b.HoldPlace)
+	a.Idle = min(a.Idle, b.Idle)
+	a.Max = min(a.Max, b.Max)
+	if b.StartAt.After(a.StartAt) {
+		a.StartAt = b.StartAt
+	}
+	if !b.EndAt.IsZero() && (a.EndAt.IsZero() || b.EndAt.Before(a.EndAt)) {
+		a.EndAt = b.EndAt
+	}
+	return a
+}
+
+// lesserLimit is min where 0 means no limit.
+func lesserLimit(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// begun and over tell an activity's schedule at an instant.
+func (l Limits) begun(now Instant) bool { return l.StartAt.IsZero() || now >= InstantOf(l.StartAt) }
+func (l Limits) over(now Instant) bool  { return !l.EndAt.IsZero() && now >= InstantOf(l.EndAt) }

@@ -1,0 +1,286 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrUnavailable is returned by a Store that cannot be asked now. Whatever
+// the step was, it may have happened; asking again is safe.
+var ErrUnavailable = errors.New("store unavailable")
+
+const (
+	// SessionGrace is how much longer than its token a session lives in the
+	// store. The token always dies first, so no one browses without a seat.
+	SessionGrace = 5 * time.Second
+
+	// settleTime is how long a line that lost data listens to what gateways
+	// remember before it gives anything again: a dozen ticks of each.
+	settleTime = 3 * time.Second
+
+	// limitsTime is how long the limits of a gateway count after its last tick.
+	limitsTime = 3 * time.Second
+
+	// batchMemory is how long the answer to a batch of joins is remembered.
+	batchMemory = 60 * time.Second
+
+	// leap is how far past the highest number known anywhere a healed line
+	// begins: a side that was cut off may still be giving numbers.
+	leap = 1 << 20
+
+	// mostReleases is the most turns given in one step, so that a step stays
+	// short (a thousand take Redis under 4 ms).
+	mostReleases = 1000
+
+	// mostCatchUp is the most idle time that earns credit.
+	mostCatchUp = 10 * time.Second
+)
+
+// Store keeps what all gateways share: the line of each activity. Every verb
+// is one atomic step by the store's own clock, and safe to run twice: calls
+// carry facts and floors, never an amount that the store could compute. A
+// line is made by the first call that names it.
+//
+// Implementations are safe for concurrent use, honour the context, and return
+// ErrUnavailable (wrapped) where they could not be reached. The package
+// admissiontest holds every implementation to the rules.
+type Store interface {
+	// Join gives each newcomer the next number, in order, and marks it
+	// present. Where no lower number is present and waiting, and a seat and
+	// credit are free, the newcomer is admitted in the same step. batch is an
+	// id chosen by the gateway: the same batch within a minute gets the same
+	// answer. No places come back while the line settles or takes no one.
+	Join(ctx context.Context, call Call, batch string, newcomers []Newcomer) (Head, []Place, error)
+
+	// Release records the gateway's limits and gives turns to the lowest
+	// numbers that are present and waiting, as far as seats and credit go. It
+	// answers with the line and what changed in it since version since.
+	Release(ctx context.Context, call Call, limits Limits, since int64) (Line, error)
+
+	// Admit answers visitors who ask to enter: a turn becomes a session in
+	// place, a session that stands is given again with the same end, a lapsed
+	// number goes back to waiting. Entries come in the order of the knocks.
+	Admit(ctx context.Context, call Call, knocks []Knock) (Head, []Entry, error)
+
+	// Renew moves the end of sessions that were used. Entries come in the
+	// order of the visitors; one whose session ended is EntryGone.
+	Renew(ctx context.Context, call Call, visitors []string) (Head, []Entry, error)
+
+	// Leave ends sessions and gives up places. Leaving twice is leaving once.
+	Leave(ctx context.Context, call Call, departures []Departure) (Head, error)
+
+	// Present marks the numbers that a gateway heard from.
+	Present(ctx context.Context, call Call, heard []Piece) (Head, error)
+
+	// Heal gives a settling line what a gateway remembers of it. On a line
+	// that is whole it changes nothing.
+	Heal(ctx context.Context, call Call, memory Memory) (Head, error)
+
+	// Reset ends every place and turn and begins the next epoch. Sessions and
+	// their seats stay.
+	Reset(ctx context.Context, call Call) (Head, error)
+
+	// Keys returns the signing keys kept for all gateways, the first of which
+	// signs. Where there are none yet, fresh is kept and returned.
+	Keys(ctx context.Context, fresh Key) ([]Key, error)
+}
+
+// LineID names a line.
+type LineID struct {
+	Tenant   string
+	Activity int64
+}
+
+// String returns the id as it stands in keys: tenant:activity.
+func (id LineID) String() string { return id.Tenant + ":" + strconv.FormatInt(id.Activity, 10) }
+
+func parseLineID(text string) (LineID, error) {
+	tenant, number, found := strings.Cut(text, ":")
+	activity, err := strconv.ParseInt(number, 10, 64)
+	if !found || err != nil {
+		return LineID{}, fmt.Errorf("%q is not the name of a line", text)
+	}
+	return LineID{tenant, activity}, nil
+}
+
+// Call is what every step is told: which line, by whom, and the floor that the
+// gateway knows of, from answers and from tokens it verified.
+type Call struct {
+	Line    LineID
+	Gateway string
+	Floor   Floor
+}
+
+// Floor is the least that a line must have given for what was seen to be true.
+// Floors are compared as a pair, never field by field: the numbers of another
+// epoch say nothing of this one.
+type Floor struct {
+	Epoch  int64
+	Issued int64
+}
+
+// Above reports whether f tells of more than g.
+func (f Floor) Above(g Floor) bool {
+	return f.Epoch > g.Epoch || f.Epoch == g.Epoch && f.Issued > g.Issued
+}
+
+// Head is the state of a line that comes with every answer.
+type Head struct {
+	Now      Instant // the store's time, at the step
+	Floor            // the epoch, and the highest number given in it
+	Released int64   // the highest number that ever had a turn
+	Lost     int64   // an absent number at or below it has lost its place
+	Born     Instant // when this line's data began
+	Settling bool    // the line listens to what gateways remember, and gives nothing
+	Limits   Limits  // those in force
+
+	Waiting  int64 // numbers present and waiting
+	Turns    int64 // turns that may still be claimed
+	Sessions int64 // sessions, with those that a healed line only knows the number of
+
+	// Turned counts the turns ever given, and Admitted those among them that
+	// became sessions, joins admitted at once included.
+	Turned   int64
+	Admitted int64
+}
+
+// Seats is what capacity counts.
+func (h Head) Seats() int64 { return h.Turns + h.Sessions }
+
+// Paused reports whether no turns are given now, though the activity is on.
+func (h Head) Paused() bool { return h.Limits.Mode == ModeHold || h.Settling }
+
+// Claimable reports whether a turn can be used now: while the line is paused,
+// or capacity was lowered below what is inside, turns and their claims wait.
+func (h Head) Claimable() bool {
+	return !h.Paused() && (h.Limits.Capacity == 0 || h.Sessions < h.Limits.Capacity)
+}
+
+// Line is a line as read by a gateway: its head, and what changed since the
+// version the gateway had. Version 0 is before everything.
+type Line struct {
+	Head
+	Version int64
+
+	// First is the lowest number still kept track of. Whoever holds a lower
+	// one has entered, left, or lost the place.
+	First int64
+
+	// Pieces are the parts of the maps that changed, whole.
+	Pieces []Piece
+
+	// Claims are all turns that stand, each until its claim ends if it runs
+	// on from now.
+	Claims []Claim
+
+	// Ended are visitors whose session ended before its time, each until its
+	// last token is dead.
+	Ended []Ended
+}
+
+// Map names one of the maps over numbers.
+type Map uint8
+
+// The maps. A number is waiting where it is not in MapOff; MapWaiting holds
+// those among them that are present.
+const (
+	MapWaiting Map = iota // present and waiting
+	MapOff                // has or had a turn, was admitted, or left
+	MapDone               // was admitted or left, for good in this epoch
+)
+
+// PieceNumbers is the grain of pieces: each begins at a multiple of it and
+// holds whole grains.
+const PieceNumbers = blockBits
+
+// Piece is a run of one map: bit i%64 of word i/64 of Bits stands for number
+// From+i.
+type Piece struct {
+	Map  Map
+	From int64
+	Bits []uint64
+}
+
+// Claim is a turn: its number may enter until the instant.
+type Claim struct {
+	Number int64
+	Until  Instant
+}
+
+// Ended is a session that ended before its time. No token of its visitor
+// passes; after Until there is none that would.
+type Ended struct {
+	Visitor string
+	Until   Instant
+}
+
+// Newcomer is a visitor without a ticket.
+type Newcomer struct{ Visitor string }
+
+// Place is the answer to a newcomer. Admission is the zero value unless the
+// visitor was admitted at once.
+type Place struct {
+	Number    int64
+	Position  int64 // people present and waiting before it, plus one
+	Admission Admission
+}
+
+// Admission is a session as the store keeps it.
+type Admission struct {
+	Visitor string
+	Number  int64
+	Until   Instant // the token's end; the seat is free SessionGrace later
+	Max     Instant // no renewal goes beyond
+}
+
+// Knock is a visitor who asks to enter with a ticket, with an admission token
+// past its end, or with both. Number is 0 where there is no ticket.
+type Knock struct {
+	Visitor string
+	Number  int64
+	Epoch   int64
+
+	// Of an admission token: when it was signed and its session's furthest
+	// end. Zero where there is none. A store that lost its sessions lets one
+	// in again by them.
+	Signed Instant
+	Max    Instant
+}
+
+// Outcome is what became of a knock.
+type Outcome uint8
+
+// The outcomes. The zero Outcome holds the visitor.
+const (
+	EntryWaiting  Outcome = iota // in the line; no turn, or not to be used now
+	EntryAdmitted                // has a session
+	EntryGone                    // has neither place nor session: is new
+)
+
+// Entry is the answer to a knock.
+type Entry struct {
+	Outcome   Outcome
+	Admission Admission
+}
+
+// Departure is a visitor who leaves: a session, a place, or both.
+type Departure struct {
+	Visitor string
+	Number  int64
+	Epoch   int64
+}
+
+// Memory is what one gateway remembers of a line: all of it is true, none of
+// it need be complete.
+type Memory struct {
+	Now      Instant // the line's time, as the gateway reckons it
+	Released int64
+	Seats    int64 // the highest count of seats it was told and that still counts
+	Pieces   []Piece
+	Sessions []Admission
+	Ended    []Ended
+}

@@ -1,0 +1,180 @@
+package admission
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// What tickets are for. A token of one kind never passes for the other.
+const (
+	issuer          = "ropeline"
+	forQueue        = "queue"     // a place in line
+	forAdmission    = "admission" // the right to enter
+	queueTicketLife = 7 * 24 * time.Hour
+
+	// longestToken is how much of a request is parsed as a token: ours are
+	// under 500 bytes.
+	longestToken = 4096
+)
+
+// ticket is a verified token. It is never changed: caches share it.
+type ticket struct {
+	line    LineID
+	visitor string
+	number  int64
+	epoch   int64
+	signed  Instant
+	expires Instant
+	max     Instant // forAdmission: the furthest end of the session
+	kid     string
+	use     string // forQueue or forAdmission
+}
+
+type claims struct {
+	jwt.RegisteredClaims        // iss, sub (the visitor), aud, exp, iat
+	Activity             int64  `json:"act"`
+	Tenant               string `json:"ten"`
+	Number               int64  `json:"num"`
+	Epoch                int64  `json:"epo"`
+	Max                  int64  `json:"max,omitempty"` // seconds since the Unix epoch
+}
+
+// newVisitor returns a random visitor id, of more than 128 bits.
+func newVisitor() string { return rand.Text() }
+
+// sign makes the token of a ticket. Its times are cut to the second, so it
+// dies early, never late.
+func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
+	key := r.keys[0]
+	token := jwt.NewWithClaims(key.method, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    issuer,
+			Subject:   t.visitor,
+			Audience:  jwt.ClaimStrings{audience},
+			ExpiresAt: jwt.NewNumericDate(t.expires.Time()),
+			IssuedAt:  jwt.NewNumericDate(t.signed.Time()),
+		},
+		Activity: t.line.Activity, Tenant: t.line.Tenant, Number: t.number, Epoch: t.epoch,
+		Max: int64(t.max) / time.Second.Microseconds(),
+	})
+	token.Header["kid"] = key.id
+	text, err := token.SignedString(key.signs)
+	if err != nil {
+		return Ticket{}, fmt.Errorf("sign %s ticket: %w", audience, err)
+	}
+	return Ticket{Token: text, Expires: t.expires.Time().Truncate(time.Second)}, nil
+}
+
+var (
+	errTokenLong     = errors.New("token is longer than any of ours")
+	errTokenKey      = errors.New("token names no key of the ring")
+	errTokenAlg      = errors.New("token's algorithm is not its key's")
+	errTokenClaims   = errors.New("token lacks claims")
+	errTokenAudience = errors.New("token is for another use")
+)
+
+// verify returns the ticket that a token is, if its signature, issuer and
+// audience are right. Whether it has expired, and whether it is of this line,
+// is for the caller to ask: an expired admission may still have a session.
+func (r *Keyring) verify(token, audience string) (*ticket, error) {
+	if len(token) > longestToken {
+		return nil, errTokenLong
+	}
+	if t := r.known.get(token); t != nil {
+		if t.use != audience {
+			return nil, errTokenAudience
+		}
+		return t, nil
+	}
+	var c claims
+	parsed, err := r.parser.ParseWithClaims(token, &c, func(token *jwt.Token) (any, error) {
+		kid, _ := token.Header["kid"].(string)
+		key, ok := r.byID[kid]
+		if !ok {
+			return nil, errTokenKey
+		}
+		if token.Method.Alg() != key.method.Alg() {
+			return nil, errTokenAlg
+		}
+		return key.verifies, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify token: %w", err)
+	}
+	switch {
+	case c.Issuer != issuer || len(c.Audience) != 1 || c.Audience[0] != audience:
+		return nil, errTokenAudience
+	case c.Subject == "" || c.ExpiresAt == nil || c.IssuedAt == nil || c.Number < 0 || c.Epoch < 1:
+		return nil, errTokenClaims
+	case audience == forQueue && c.Number == 0, audience == forAdmission && c.Max == 0:
+		return nil, errTokenClaims
+	}
+	t := &ticket{
+		line: LineID{c.Tenant, c.Activity}, visitor: c.Subject, number: c.Number, epoch: c.Epoch,
+		signed: InstantOf(c.IssuedAt.Time), expires: InstantOf(c.ExpiresAt.Time),
+		kid: parsed.Header["kid"].(string), use: audience,
+	}
+	if c.Max > 0 {
+		t.max = Instant(c.Max) * Instant(time.Second/time.Microsecond)
+	}
+	r.known.put(token, t)
+	return t, nil
+}
+
+// ticketCache remembers tokens whose signature was found right, so that a
+// visitor's next request costs a look-up. It holds at most some tens of
+// thousands, in shards so that no lock is shared by all; a full shard forgets
+// the half it used least lately.
+type ticketCache struct {
+	seed   maphash.Seed
+	shards [64]ticketShard
+}
+
+const shardTickets = 512 // of each half
+
+type ticketShard struct {
+	mu    sync.Mutex // protects young and old
+	young map[string]*ticket
+	old   map[string]*ticket
+	_     [64]byte // keeps two shards off one cache line
+}
+
+func newTicketCache() *ticketCache { return &ticketCache{seed: maphash.MakeSeed()} }
+
+func (c *ticketCache) shard(token string) *ticketShard {
+	return &c.shards[maphash.String(c.seed, token)%uint64(len(c.shards))]
+}
+
+func (c *ticketCache) get(token string) *ticket {
+	s := c.shard(token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.young[token]; t != nil {
+		return t
+	}
+	t := s.old[token]
+	if t != nil {
+		s.keep(token, t)
+	}
+	return t
+}
+
+func (c *ticketCache) put(token string, t *ticket) {
+	s := c.shard(token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(token, t)
+}
+
+func (s *ticketShard) keep(token string, t *ticket) {
+	if s.young == nil || len(s.young) >= shardTickets {
+		s.old, s.young = s.young, make(map[string]*ticket, shardTickets)
+	}
+	s.young[token] = t
+}
