@@ -1,0 +1,56 @@
+package admission
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// WaitBounds are the upper bounds of Figures.Waits, in seconds; one more
+// bucket holds what is longer.
+var WaitBounds = [...]float64{1, 5, 10, 30, 60, 120, 300, 600, 1200, 3600}
+
+// Figures are a room's numbers for operators. Counters run from the start of
+// the process.
+type Figures struct {
+	Head
+	Absent     int64 // numbers that could wait and are not present
+	Joins      uint64
+	Admissions uint64
+	Polls      uint64
+	Waits      [len(WaitBounds) + 1]uint64 // of those admitted here, from ticket to entry
+	WaitSum    time.Duration
+	Stale      bool // the store has not answered lately
+}
+
+type counts struct {
+	joins, admissions, polls atomic.Uint64
+	waits                    [len(WaitBounds) + 1]atomic.Uint64
+	waitSum                  atomic.Int64 // nanoseconds
+}
+
+func (c *counts) entered(after time.Duration) {
+	c.admissions.Add(1)
+	c.waitSum.Add(int64(after))
+	for i, bound := range WaitBounds {
+		if after.Seconds() <= bound {
+			c.waits[i].Add(1)
+			return
+		}
+	}
+	c.waits[len(WaitBounds)].Add(1)
+}
+
+// Figures returns the room's numbers as of the last tick.
+func (r *Room) Figures() Figures {
+	v := r.view.Load()
+	f := Figures{
+		Head: v.Head, Stale: v.stale(),
+		Joins: r.counts.joins.Load(), Admissions: r.counts.admissions.Load(), Polls: r.counts.polls.Load(),
+		WaitSum: time.Duration(r.counts.waitSum.Load()),
+	}
+	f.Absent = max(0, v.Issued-max(v.First-1, v.Lost)-v.off.count-v.waiting.count)
+	for i := range f.Waits {
+		f.Waits[i] = r.counts.waits[i].Load()
+	}
+	return f
+}

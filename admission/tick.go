@@ -1,0 +1,145 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// sweepEvery is how often a gateway looks for sessions it need not remember.
+const sweepEvery = 10 * time.Second
+
+// keepTime ticks until ctx ends: it tells the store who was heard from and
+// asks it to release, and keeps the view fresh. No gateway leads; a tick of
+// another one at the same instant changes nothing.
+func (r *Room) keepTime(ctx context.Context) {
+	ticker := time.NewTicker(Tick)
+	defer ticker.Stop()
+	var flushed, swept time.Time
+	var away bool
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if time.Since(swept) >= sweepEvery {
+			swept = time.Now()
+			r.forget()
+		}
+		if time.Since(flushed) >= min(flushEvery, r.settings.Load().Limits.Absence/10) {
+			flushed = time.Now()
+			r.flush(ctx)
+		}
+		for more := true; more; {
+			var err error
+			more, err = r.tick(ctx)
+			if err != nil && ctx.Err() == nil && !away {
+				away = true
+				r.log.Warn("line not read, waiting visitors are told that it is paused", zap.Error(err))
+			}
+			if err == nil && away {
+				away = false
+				r.log.Info("line read again")
+			}
+		}
+	}
+}
+
+// tick asks the store to release and takes in what changed. more: there was
+// more to release than one step may.
+func (r *Room) tick(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mostPatience)
+	defer cancel()
+	settings := r.settings.Load()
+	was := r.view.Load()
+	since, waiting := int64(0), int64(0)
+	if was != nil {
+		since, waiting = was.Version, was.Waiting
+	}
+	limits := settings.Limits
+	limits.Absence = settings.Poll.absence(limits.Absence, waiting)
+
+	sent := time.Now()
+	read, err := r.store.Release(ctx, r.call(), limits, since)
+	if err != nil {
+		return false, err
+	}
+	all := since == 0
+	if !all && (read.Epoch != was.Epoch || read.Born != was.Born || read.Version < since) {
+		// Another line than the one that was read: begin anew.
+		sent = time.Now()
+		if read, err = r.store.Release(ctx, r.call(), limits, 0); err != nil {
+			return false, err
+		}
+		all = true
+	}
+	r.lift(read.Floor)
+	if was == nil {
+		was = &view{}
+	}
+	next := was.update(read, sent, all)
+	next.pace = was.pace.observe(read.Head)
+	if read.Settling {
+		// Until the store has taken what this gateway remembers, the old view
+		// is the only copy.
+		if err := r.remember(ctx, was); err != nil {
+			return false, err
+		}
+	}
+	r.view.Store(next)
+	r.heard.drop(read.First)
+	for _, e := range read.Ended {
+		r.known(e.Visitor, 0, 0, e.Until).gone.Store(true)
+	}
+	return !read.Settling && read.Turned-was.Turned >= mostReleases, nil
+}
+
+// flush tells the store who was heard from.
+func (r *Room) flush(ctx context.Context) {
+	pieces := r.heard.take()
+	if len(pieces) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostPatience)
+	defer cancel()
+	if _, err := r.store.Present(ctx, r.call(), pieces); err != nil {
+		r.heard.restore(pieces)
+		r.log.Debug("presence not stored", zap.Error(err))
+	}
+}
+
+// forget lets go of the sessions that no token could bring back.
+func (r *Room) forget() {
+	now := r.view.Load().now()
+	r.sessions.Range(func(visitor, kept any) bool {
+		if s := kept.(*stay); now > s.max.Add(SessionGrace) {
+			r.sessions.Delete(visitor)
+		}
+		return true
+	})
+}
+
+// remember brings a settling line all that this gateway knows of it.
+func (r *Room) remember(ctx context.Context, was *view) error {
+	now := was.now()
+	heard := r.heard.take()
+	memory := Memory{Now: now, Released: was.Released, Seats: was.Seats(), Pieces: append(was.pieces(), heard...)}
+	r.sessions.Range(func(visitor, kept any) bool {
+		s := kept.(*stay)
+		switch {
+		case s.gone.Load():
+			memory.Ended = append(memory.Ended, Ended{visitor.(string), s.max})
+		case Instant(s.until.Load()) > now:
+			memory.Sessions = append(memory.Sessions, Admission{visitor.(string), s.number, Instant(s.until.Load()), s.max})
+		}
+		return true
+	})
+	if _, err := r.store.Heal(ctx, r.call(), memory); err != nil {
+		r.heard.restore(heard)
+		return fmt.Errorf("bring what is remembered of the line: %w", err)
+	}
+	return nil
+}
