@@ -10,28 +10,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/ropeline/ropeline/admission"
 )
 
-const (
-	// tick is how often a line gives turns. Burst is measured by it: a line
-	// whose burst is below one tick of rate could never reach its rate.
-	tick = 250 * time.Millisecond
-
-	// maxRate is the highest rate, in visitors per second. The tag of
-	// Activity.Burst allows two seconds of it.
-	maxRate = 200_000
-
-	// minSecretBytes is what RFC 7518 section 3.2 requires of an HS256 key.
-	minSecretBytes = 32
-)
+// minSecretBytes is what RFC 7518 section 3.2 requires of an HS256 key.
+const minSecretBytes = 32
 
 // derive fills in what follows from other values.
 func (d *decoder) derive(c *Config) {
 	for i := range c.Activities {
 		a := &c.Activities[i]
 		if !d.given(fmt.Sprintf("activities[%d].burst", i)) && a.Rate != (Rate{}) {
-			a.Burst = burstOf(a.Rate, 2*tick)
+			a.Burst = admission.Burst(a.Rate.PerHour())
 		}
 	}
 	for i := range c.Keys {
@@ -48,14 +39,6 @@ func (d *decoder) derive(c *Config) {
 		d.read(file, text)
 		k.Secret = NewSecret(text)
 	}
-}
-
-// burstOf gives the visitors that rate lets in within span, rounded up. It is
-// exact: counts are bounded by maxCount, and span is a few ticks.
-func burstOf(rate Rate, span time.Duration) int64 {
-	const hour = int64(time.Hour / time.Millisecond)
-	n := rate.PerHour() * int64(span/time.Millisecond)
-	return (n + hour - 1) / hour
 }
 
 // check holds the values against each other. It sets nothing.
@@ -206,16 +189,16 @@ func (d *decoder) checkActivities(c *Config) {
 				d.warn(path, "no route leads to activity %d", a.ID)
 			}
 		}
-		if d.sound(rate) && a.Rate.PerHour() > maxRate*3600 {
-			d.problem(rate, "%v is more than %d/s", a.Rate, maxRate)
+		if d.sound(rate) && a.Rate.PerHour() > admission.MaxRatePerHour {
+			d.problem(rate, "%v is more than %d/s", a.Rate, admission.MaxRatePerHour/3600)
 		}
 		if d.sound(rate, burst) && d.given(burst) {
-			least := burstOf(a.Rate, tick)
+			least := admission.LeastBurst(a.Rate.PerHour())
 			switch {
 			case a.Rate == (Rate{}):
 				d.problem(burst, "means nothing without a rate")
 			case a.Burst < least:
-				d.problem(burst, "is below what rate %v gives in one tick of %v, %d: the rate could not be reached", a.Rate, tick, least)
+				d.problem(burst, "is below what rate %v gives in one tick of %v, %d: the rate could not be reached", a.Rate, admission.Tick, least)
 			}
 		}
 		if d.sound(path+".capacity", rate) && a.Capacity == 0 && a.Rate == (Rate{}) && a.Mode == "auto" {

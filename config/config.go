@@ -25,7 +25,7 @@ type Config struct {
 	Upstreams      []Upstream     `key:"upstreams,named,required" form:"upstream" doc:"Where the shops live, by name."`
 	Activities     []Activity     `key:"activities" doc:"Sales that let in only as many visitors as the shop can take."`
 	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
-	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host. Pages that are open poll below it, hence a change needs a restart."`
+	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host."`
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
 	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
@@ -132,9 +132,9 @@ type Activity struct {
 	Claim     time.Duration `key:"claim" default:"90s" min:"5s" max:"1h" doc:"A turn that is not taken for this long goes to the next."`
 	Session   Session       `key:"session" doc:"The stay of a visitor inside."`
 
-	Mode           string        `key:"mode" default:"auto" enum:"auto|hold|open|closed" doc:"auto: by schedule, capacity and rate; hold: the line stands; open: everyone passes; closed: no one does."`
+	Mode           string        `key:"mode" default:"auto" enum:"auto|hold|open|closed" doc:"auto: by schedule, capacity and rate; hold: visitors join and none is let in; open: everyone passes; closed: no one new joins."`
 	Order          string        `key:"order,later" default:"arrival" enum:"arrival|draw" doc:"How places are given to those who come before the start."`
-	StartAt        time.Time     `key:"start_at" doc:"When turns begin, RFC 3339 with offset; empty: at once."`
+	StartAt        time.Time     `key:"start_at" doc:"When it opens, RFC 3339 with offset; empty: at once."`
 	EndAt          time.Time     `key:"end_at" doc:"When the activity is over, RFC 3339 with offset; empty: never."`
 	Prequeue       time.Duration `key:"prequeue,later" default:"15m" min:"0s" doc:"How long before the start visitors may join the draw."`
 	AfterEnd       string        `key:"after_end,later" default:"page" enum:"page|open" doc:"What visitors get after the end."`

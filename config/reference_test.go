@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// keyTable gives a row of Markdown for each key that may be set, from the tags
+// that Load reads by.
+func keyTable(t reflect.Type, path string, parent field) (rows []string) {
+	for _, child := range fieldsOf(t) {
+		f := parent.below(child)
+		if f.later {
+			continue
+		}
+		at, kind := join(path, f.name), t.Field(f.index).Type
+		switch {
+		case isScalar(kind):
+			rows = append(rows, keyRow(at, f))
+		case f.named:
+			rows = append(rows, keyRow(at, f))
+			rows = append(rows, keyTable(kind.Elem(), at+".NAME", f)...)
+		case kind.Kind() == reflect.Slice && isScalar(kind.Elem()):
+			rows = append(rows, keyRow(at+"[]", f))
+		case kind.Kind() == reflect.Slice:
+			rows = append(rows, keyRow(at+"[]", f))
+			rows = append(rows, keyTable(kind.Elem(), at+"[]", f)...)
+		case kind.Kind() == reflect.Struct:
+			if bare, ok := bareField(fieldsOf(kind)); ok {
+				rows = append(rows, keyRow(at, field{doc: f.doc, restart: f.restart, form: bare.form}))
+				continue
+			}
+			rows = append(rows, keyTable(kind, at, f)...)
+		}
+	}
+	return rows
+}
+
+func keyRow(at string, f field) string {
+	var notes []string
+	if f.enum != nil {
+		notes = append(notes, "One of `"+strings.Join(f.enum, "`, `")+"`.")
+	}
+	switch {
+	case f.min != "" && f.max != "":
+		notes = append(notes, fmt.Sprintf("From %s to %s.", f.min, f.max))
+	case f.min != "":
+		notes = append(notes, fmt.Sprintf("At least %s.", f.min))
+	}
+	if f.required {
+		notes = append(notes, "Required.")
+	}
+	if f.restart {
+		notes = append(notes, "A change needs a restart.")
+	}
+	standard := ""
+	if f.standard != "" {
+		standard = "`" + f.standard + "`"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s |", at, standard, strings.TrimSpace(f.doc+" "+strings.Join(notes, " ")))
+}
+
+func TestReference_FollowsTheTags(t *testing.T) {
+	const file, begin, end = "../docs/configuration.md", "<!-- keys: begin -->\n", "<!-- keys: end -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for the keys", file)
+	}
+	table := "| key | default | meaning |\n|---|---|---|\n" +
+		strings.Join(keyTable(reflect.TypeFor[Config](), "", field{}), "\n") + "\n"
+	want := before + begin + table + end + after
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(text) != want {
+		t.Errorf("%s is not what the tags say; go test ./config -update writes it anew", file)
+	}
+}
