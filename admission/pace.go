@@ -55,8 +55,9 @@ func (p pace) observe(h Head) pace {
 // Turns come as a Poisson process of unknown rate: n more of them take n/rate,
 // with a relative spread of 1/√n from their own chance and 1/√k from having
 // measured the rate over only k. The band is 80 % wide (1.28 deviations each
-// way). Where the rate limit alone holds the line back, it is the rate.
-func (p pace) wait(position int64) Wait {
+// way). Where the rate limit alone holds the line back, it is the rate. seats
+// are those taken now.
+func (p pace) wait(position, seats int64) Wait {
 	if position < 1 || p.last.Paused() || p.last.Now == 0 {
 		return Wait{}
 	}
@@ -74,7 +75,7 @@ func (p pace) wait(position int64) Wait {
 	case turns >= 10:
 		perTurn = busy / time.Duration(turns)
 		spread = 1.28 * math.Sqrt(1/n+1/float64(turns))
-	case limits.RatePerHour > 0 && (limits.Capacity == 0 || p.last.Seats() < limits.Capacity):
+	case limits.RatePerHour > 0 && (limits.Capacity == 0 || seats < limits.Capacity):
 		perTurn = time.Hour / time.Duration(limits.RatePerHour)
 		spread = 0.1
 	case turns > 0:

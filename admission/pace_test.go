@@ -24,7 +24,7 @@ func TestPace_BandHoldsTheMeasuredFlowAndNarrows(t *testing.T) {
 	limits := Limits{Capacity: 100}
 	var width float64
 	for i, d := range []time.Duration{20 * time.Second, time.Minute, 5 * time.Minute} {
-		w := runPace(limits, 2, 100, d).wait(400) // 400 at two a second: 200 s
+		w := runPace(limits, 2, 100, d).wait(400, 100) // 400 at two a second: 200 s
 		if !w.Known || w.Low > 200*time.Second || w.High < 200*time.Second {
 			t.Fatalf("after %s: %+v, want a band around 200s", d, w)
 		}
@@ -52,14 +52,14 @@ func TestPace_SaysNothingItDoesNotKnow(t *testing.T) {
 		"paused":             {runPace(held, 2, 100, time.Minute), 5},
 		"no position":        {runPace(full, 2, 100, time.Minute), 0},
 	} {
-		if w := c.pace.wait(c.position); w.Known {
+		if w := c.pace.wait(c.position, 100); w.Known {
 			t.Errorf("%s: %+v, want unknown", name, w)
 		}
 	}
 }
 
 func TestPace_RateAloneIsKnownFromTheFirstTick(t *testing.T) {
-	w := runPace(Limits{RatePerHour: 7200}, 0, 0, Tick).wait(60) // 60 at two a second
+	w := runPace(Limits{RatePerHour: 7200}, 0, 0, Tick).wait(60, 0) // 60 at two a second
 	if !w.Known || w.Low < 25*time.Second || w.High > 36*time.Second {
 		t.Errorf("got %+v, want a narrow band around 30s", w)
 	}
@@ -70,7 +70,7 @@ func TestPace_ChangedRateIsMeasuredAnew(t *testing.T) {
 	h := p.last
 	h.Limits.RatePerHour = 3600
 	h.Now = h.Now.Add(Tick)
-	if w := p.observe(h).wait(60); w.Low < 50*time.Second {
+	if w := p.observe(h).wait(60, 50); w.Low < 50*time.Second {
 		t.Errorf("the rate was cut to one a second: %+v for 60 ahead, want about a minute", w)
 	}
 }

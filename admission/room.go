@@ -337,7 +337,7 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	t.expires = r.queueTicketEnd(limits, now)
 	v = r.view.Load()
 	verdict := r.hold(v, t, now, HoldWaiting)
-	verdict.Status.stand(v, place.Position)
+	verdict.Status.stand(v, *r.joined.Load(), place.Position)
 	verdict.Queue = r.signQueue(*t)
 	return verdict
 }
@@ -473,6 +473,7 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 
 // place tells where a ticket stands in line.
 func (r *Room) place(status *Status, v *view, t *ticket, now Instant) {
+	joined := *r.joined.Load()
 	status.State = StateWaiting
 	switch v.standing(t.number) {
 	case standsTurned:
@@ -481,22 +482,27 @@ func (r *Room) place(status *Status, v *view, t *ticket, now Instant) {
 			status.Claim = max(0, v.claims[t.number].Sub(now))
 			return
 		}
-		status.stand(v, 1)
+		status.stand(v, joined, 1)
 	case standsOff:
 		// It lapsed: at the very front again as soon as it asks to enter.
 		status.Lapsed = true
-		status.stand(v, 1)
+		status.stand(v, joined, 1)
 	default:
-		status.stand(v, v.position(t.number, *r.joined.Load()))
+		status.stand(v, joined, v.position(t.number, joined))
 	}
 }
 
-// stand tells a waiting visitor's position, and what follows from it.
-func (s *Status) stand(v *view, position int64) {
+// stand tells a waiting visitor's position, and what follows from it. joined is
+// the line after the latest join, which may be newer than the view.
+func (s *Status) stand(v *view, joined Head, position int64) {
+	seats := v.Seats()
+	if joined.Now > v.Now {
+		seats = joined.Seats()
+	}
 	s.Position = position
 	s.Behind = max(0, v.waiting.count-position)
 	s.QueueLength = max(s.QueueLength, position)
-	s.Wait = v.pace.wait(position)
+	s.Wait = v.pace.wait(position, seats)
 }
 
 // Leave gives up a visitor's place, session, or both.
