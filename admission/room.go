@@ -3,7 +3,6 @@ package admission
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -101,17 +100,6 @@ func (r *Room) Run(ctx context.Context) error {
 	return nil
 }
 
-// stay is a session as this gateway knows it.
-type stay struct {
-	number  int64
-	until   atomic.Int64           // Instant at which its newest token dies
-	max     Instant                //
-	born    atomic.Int64           // the birth of the line that was asked for it last
-	asked   atomic.Int64           // Instant of the last question to renew it
-	gone    atomic.Bool            // ended, for every token of its visitor
-	renewed atomic.Pointer[Ticket] // the token of the last renewal
-}
-
 // Arrive answers a request that wants in.
 func (r *Room) Arrive(ctx context.Context, visit Visit) Verdict {
 	v := r.view.Load()
@@ -132,125 +120,6 @@ func (r *Room) Arrive(ctx context.Context, visit Visit) Verdict {
 		}
 	}
 	return r.newcomer(ctx, v, visit, limits, now)
-}
-
-// inside answers a visitor who has a session.
-func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (Verdict, bool) {
-	for _, token := range visit.AdmissionTokens {
-		t, err := r.ring.Load().verify(token, forAdmission)
-		if err != nil || t.line != r.id {
-			continue
-		}
-		s := r.stay(ctx, v, t, now)
-		if s == nil {
-			continue
-		}
-		r.use(s, t.visitor, now)
-		verdict := Verdict{
-			Pass: true, Reason: PassAdmitted,
-			Session: Session{Visitor: t.visitor, Number: t.number, Until: Instant(s.until.Load()).Time()},
-			// The ticket has done its work once this token came back.
-			DropQueue: len(visit.QueueTokens) > 0,
-		}
-		if s.until.Load() >= int64(t.expires.Add(time.Second)) {
-			verdict.Admission = r.renewedTicket(s, t, now)
-		}
-		return verdict, true
-	}
-	return Verdict{}, false
-}
-
-// stay returns the session of a verified admission token, or nil where it has
-// none any more. It asks the store only where memory cannot tell: for a token
-// past its end, which may have been renewed by a request that could set no
-// cookie, and once for one that was signed before the line was healed.
-func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay {
-	s := r.known(t.visitor, t.number, t.expires, t.max)
-	if s.gone.Load() {
-		return nil
-	}
-	alive := now < Instant(s.until.Load())
-	healed := t.signed < v.Born && s.born.Load() != int64(v.Born) && !v.stale()
-	switch {
-	case alive && !healed:
-		return s
-	case now >= t.max:
-		return nil
-	}
-	entry, err := r.ask(ctx, Knock{Visitor: t.visitor, Number: t.number, Epoch: t.epoch, Signed: t.signed, Max: t.max})
-	if err != nil {
-		if alive { // the store is away: a visitor inside goes on to the token's end
-			return s
-		}
-		return nil
-	}
-	switch entry.Outcome {
-	case EntryAdmitted:
-		s.born.Store(int64(v.Born))
-		return s
-	case EntryGone:
-		s.gone.Store(true)
-	}
-	return nil
-}
-
-// known returns what this gateway keeps of a session, made if need be from a
-// token, which is the truth of it.
-func (r *Room) known(visitor string, number int64, until, most Instant) *stay {
-	if s, ok := r.sessions.Load(visitor); ok {
-		s := s.(*stay)
-		raise(&s.until, int64(until))
-		return s
-	}
-	s := &stay{number: number, max: most}
-	s.until.Store(int64(until))
-	kept, _ := r.sessions.LoadOrStore(visitor, s)
-	return kept.(*stay)
-}
-
-func raise(a *atomic.Int64, to int64) {
-	for {
-		is := a.Load()
-		if is >= to || a.CompareAndSwap(is, to) {
-			return
-		}
-	}
-}
-
-// use notes that a session was used, and asks for its renewal at most once a
-// quarter of idle, or once a second where that fails. It never waits.
-func (r *Room) use(s *stay, visitor string, now Instant) {
-	idle := r.settings.Load().Limits.Idle
-	until := Instant(s.until.Load())
-	if until.Sub(now) > idle-idle/4 || until >= s.max {
-		return
-	}
-	asked := s.asked.Load()
-	if now.Sub(Instant(asked)) < time.Second || !s.asked.CompareAndSwap(asked, int64(now)) {
-		return
-	}
-	select {
-	case r.renews <- visitor:
-	default: // full: the next second's request asks again
-	}
-}
-
-// renewedTicket returns the token of a session that was renewed since t was
-// signed. It is signed once for each renewal.
-func (r *Room) renewedTicket(s *stay, t *ticket, now Instant) Ticket {
-	until := Instant(s.until.Load())
-	if kept := s.renewed.Load(); kept != nil && !kept.Expires.Before(until.Time().Truncate(time.Second)) {
-		return *kept
-	}
-	fresh := *t
-	fresh.signed, fresh.expires = now, until
-	signed, err := r.ring.Load().sign(fresh, forAdmission)
-	if err != nil {
-		r.log.Error("admission token not signed", zap.Error(err))
-		return Ticket{}
-	}
-	s.renewed.Store(&signed)
-	return signed
 }
 
 // ticket returns the first queue token that is valid here and now, or nil.
@@ -418,93 +287,6 @@ func (r *Room) Peek(_ context.Context, visit Visit) Verdict {
 	return verdict
 }
 
-// reason says why a visitor without a session is held.
-func (r *Room) reason(v *view, now Instant) Reason {
-	switch {
-	case v.stale() || v.Settling:
-		return HoldUnavailable
-	case v.Limits.over(now):
-		return HoldEnded
-	case !v.Limits.begun(now):
-		return HoldBefore
-	case v.Limits.Mode == ModeClosed:
-		return HoldClosed
-	}
-	return HoldWaiting
-}
-
-// hold is the verdict on a visitor who may not pass, with all that may be
-// told. A nil ticket is a visitor without a place.
-func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
-	settings := r.settings.Load()
-	status := Status{
-		Activity: r.id.Activity, State: StateNew,
-		QueueLength: v.waiting.count + int64(len(v.claims)),
-		Paused:      v.Paused(), Unavailable: reason == HoldUnavailable,
-		Message:  settings.Message,
-		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
-	}
-	absence := settings.Poll.absence(v.Limits.Absence, v.waiting.count)
-	if t != nil {
-		status.Number = t.number
-		r.place(&status, v, t, now)
-	}
-	status.PollAfter, status.PollMax = settings.Poll.after(status.Wait, status.Position, v.waiting.count, absence)
-	switch {
-	case status.State == StateReady:
-		// A turn is not taken back by the end, nor shown later than it must.
-	case reason == HoldEnded:
-		status.State, status.PollAfter, status.PollMax = StateEnded, 0, 0
-	case reason == HoldBefore:
-		status.State = StateBefore
-		if until := InstantOf(v.Limits.StartAt).Sub(now); until < status.PollMax {
-			// Not all at the very instant: the start is a stampede as it is.
-			status.PollAfter = until + time.Duration(float64(settings.Poll.Min)*float64(now%1000)/1000)
-		} else {
-			status.PollAfter = jitter(status.PollMax)
-		}
-	case reason == HoldClosed && t == nil:
-		status.State, status.PollAfter = StateClosed, jitter(status.PollMax)
-	case reason == HoldWaiting && status.Paused:
-		reason = HoldPaused
-	}
-	return Verdict{Reason: reason, Status: status}
-}
-
-// place tells where a ticket stands in line.
-func (r *Room) place(status *Status, v *view, t *ticket, now Instant) {
-	joined := *r.joined.Load()
-	status.State = StateWaiting
-	switch v.standing(t.number) {
-	case standsTurned:
-		if v.Claimable() {
-			status.State = StateReady
-			status.Claim = max(0, v.claims[t.number].Sub(now))
-			return
-		}
-		status.stand(v, joined, 1)
-	case standsOff:
-		// It lapsed: at the very front again as soon as it asks to enter.
-		status.Lapsed = true
-		status.stand(v, joined, 1)
-	default:
-		status.stand(v, joined, v.position(t.number, joined))
-	}
-}
-
-// stand tells a waiting visitor's position, and what follows from it. joined is
-// the line after the latest join, which may be newer than the view.
-func (s *Status) stand(v *view, joined Head, position int64) {
-	seats := v.Seats()
-	if joined.Now > v.Now {
-		seats = joined.Seats()
-	}
-	s.Position = position
-	s.Behind = max(0, v.waiting.count-position)
-	s.QueueLength = max(s.QueueLength, position)
-	s.Wait = v.pace.wait(position, seats)
-}
-
 // Leave gives up a visitor's place, session, or both.
 func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 	v := r.view.Load()
@@ -534,29 +316,6 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 	verdict := r.hold(v, nil, now, r.reason(v, now))
 	verdict.DropQueue, verdict.DropAdmission = true, true
 	return verdict
-}
-
-// Stay counts an open connection as use of its session, and tells until when
-// it may go on. false: the session has ended.
-func (r *Room) Stay(ctx context.Context, session Session) (until time.Time, ok bool) {
-	kept, ok := r.sessions.Load(session.Visitor)
-	if !ok {
-		return time.Time{}, false
-	}
-	s := kept.(*stay)
-	now := r.view.Load().now()
-	if s.gone.Load() {
-		return time.Time{}, false
-	}
-	if idle := r.settings.Load().Limits.Idle; Instant(s.until.Load()).Sub(now) <= idle-idle/4 && Instant(s.until.Load()) < s.max {
-		ctx, cancel := context.WithTimeout(ctx, mostPatience)
-		defer cancel()
-		if err := r.renewTogether(ctx, []string{session.Visitor}); err != nil {
-			r.log.Debug("session not renewed", zap.Error(err))
-		}
-	}
-	until = Instant(s.until.Load()).Time()
-	return until, !s.gone.Load() && now < Instant(s.until.Load())
 }
 
 // ask puts a knock to the store, together with others.
@@ -595,48 +354,4 @@ func (r *Room) knock(ctx context.Context, knocks []Knock) ([]Entry, error) {
 	}
 	r.lift(head.Floor)
 	return entries, nil
-}
-
-func (r *Room) renew(ctx context.Context) {
-	for {
-		var visitors []string
-		select {
-		case visitor := <-r.renews:
-			visitors = append(visitors, visitor)
-		case <-ctx.Done():
-			return
-		}
-		for len(r.renews) > 0 && len(visitors) < mostTogether {
-			visitors = append(visitors, <-r.renews)
-		}
-		ctx, cancel := context.WithTimeout(ctx, mostPatience)
-		if err := r.renewTogether(ctx, visitors); err != nil {
-			r.log.Debug("sessions not renewed", zap.Int("sessions", len(visitors)), zap.Error(err))
-		}
-		cancel()
-	}
-}
-
-func (r *Room) renewTogether(ctx context.Context, visitors []string) error {
-	_, entries, err := r.store.Renew(ctx, r.call(), visitors)
-	if err != nil {
-		return err
-	}
-	if len(entries) != len(visitors) {
-		return errors.New("the store answered for other sessions")
-	}
-	for i, entry := range entries {
-		kept, ok := r.sessions.Load(visitors[i])
-		if !ok {
-			continue
-		}
-		s := kept.(*stay)
-		switch entry.Outcome {
-		case EntryAdmitted:
-			raise(&s.until, int64(entry.Admission.Until))
-		case EntryGone:
-			s.gone.Store(true)
-		}
-	}
-	return nil
 }
