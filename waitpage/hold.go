@@ -1,0 +1,135 @@
+package waitpage
+
+import (
+	"bytes"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/visitor"
+)
+
+// Hold answers, in place of the shop, a request that was not admitted: a
+// navigation with the page, anything else with 503 and the status as JSON. The
+// cookies of v must stand in w's headers already. The body of r is read only
+// where a form may be offered again, up to 64 KiB.
+func (p *Page) Hold(w http.ResponseWriter, r *http.Request, v admission.Verdict) {
+	forbidStoring(w.Header())
+	if visitor.From(r).Kind != visitor.Navigation {
+		p.holdProgram(w, v.Status)
+		return
+	}
+	p.holdPerson(w, r, v.Status)
+}
+
+func (p *Page) holdProgram(w http.ResponseWriter, s admission.Status) {
+	w.Header().Set("Retry-After", retryAfter(s))
+	p.writeStatus(w, http.StatusServiceUnavailable, s, CodeOf(s), nil)
+}
+
+func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.Status) {
+	activity, _ := p.activity(s.Activity) // gone by a reload: the page does without a name
+	form := formOf(w, r)
+	nonce := rand.Text()
+	b := p.buffer()
+	defer p.release(b)
+	if err := p.template.Execute(b, english.view(s, activity.Name, form, nonce)); err != nil {
+		// Only a template that does not fit its view could fail into a buffer; the
+		// visitor is still held, and can read why in JSON.
+		b.Reset()
+		p.holdProgram(w, s)
+		return
+	}
+
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Security-Policy", policy(nonce, form))
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Not no-referrer: with it a browser sends "Origin: null" with the forms of
+	// this page, and shops that check where a form comes from refuse them.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	code := pageStatus(s, activity.PageStatus)
+	if code == http.StatusServiceUnavailable {
+		h.Set("Retry-After", retryAfter(s))
+	}
+	w.WriteHeader(code)
+	w.Write(b.Bytes()) // the visitor may have gone; nobody else is to be told
+}
+
+// pageStatus is the HTTP status of the page; waiting is what the operator chose
+// for a visitor who waits.
+func pageStatus(s admission.Status, waiting int) int {
+	switch CodeOf(s) {
+	case Ended:
+		return http.StatusGone
+	case Full, Closed, Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	if waiting == 0 {
+		return http.StatusOK
+	}
+	return waiting
+}
+
+// policy is the page's Content-Security-Policy: nothing but what carries the
+// nonce, and no way in for a string that becomes markup or code.
+func policy(nonce string, form *heldForm) string {
+	// Browsers hold form-action against redirects too: a shop that answers the
+	// form sent again by leading on to a payment site would be cut off.
+	formAction := "'self'"
+	if form != nil && form.Fields != nil {
+		formAction = "'self' https:"
+	}
+	return "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce +
+		"'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action " + formAction +
+		"; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+}
+
+// Header values that never vary, made once: every poll sets them.
+var (
+	noStore     = []string{"no-store"}
+	varyHeld    = []string{"Cookie, Accept, Sec-Fetch-Mode, Accept-Language"}
+	contentJSON = []string{"application/json"}
+	noSniff     = []string{"nosniff"}
+)
+
+// forbidStoring keeps every cache away: the two names beside Cache-Control are
+// for caches of content delivery networks told to overrule it.
+func forbidStoring(h http.Header) {
+	h["Cache-Control"] = noStore
+	h["Cdn-Cache-Control"] = noStore
+	h["Surrogate-Control"] = noStore
+	h["Vary"] = varyHeld
+}
+
+// retryAfter is when a program may ask again, in seconds: what the room says,
+// at least one, spread by up to a quarter more, because whole seconds would
+// gather what the room has spread. A visitor told to stop asking gets minutes.
+func retryAfter(s admission.Status) string {
+	after := int64((s.PollAfter + time.Second - 1) / time.Second)
+	if after <= 0 {
+		after = 300
+	}
+	return strconv.FormatInt(after+mathrand.Int64N(after/4+2), 10)
+}
+
+func (p *Page) writeStatus(w http.ResponseWriter, code int, s admission.Status, held Code, words *words) {
+	b := p.buffer()
+	defer p.release(b)
+	b.Write(appendStatus(b.AvailableBuffer(), s, held, words))
+	writeJSON(w, code, b)
+}
+
+func writeJSON(w http.ResponseWriter, code int, b *bytes.Buffer) {
+	h := w.Header()
+	h["Content-Type"] = contentJSON
+	h["X-Content-Type-Options"] = noSniff
+	w.WriteHeader(code)
+	w.Write(b.Bytes())
+}

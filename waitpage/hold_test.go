@@ -1,0 +1,344 @@
+package waitpage_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"github.com/ropeline/ropeline/admission"
+)
+
+func TestHold_EachStateHasItsStatusAndCode(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*admission.Status)
+		page   int
+		code   string
+	}{
+		{"waiting", func(s *admission.Status) {}, 202, "WAITING"},
+		{"before", func(s *admission.Status) { s.State = admission.StateBefore }, 202, "BEFORE"},
+		{"drawing", func(s *admission.Status) { s.State = admission.StateDrawing }, 202, "DRAWING"},
+		{"ready", func(s *admission.Status) { s.State = admission.StateReady }, 202, "WAITING"},
+		{"paused", func(s *admission.Status) { s.Paused = true }, 202, "PAUSED"},
+		{"new", func(s *admission.Status) { s.State = admission.StateNew }, 202, "WAITING"},
+		{"full", func(s *admission.Status) { s.State = admission.StateFull }, 503, "FULL"},
+		{"closed", func(s *admission.Status) { s.State = admission.StateClosed }, 503, "CLOSED"},
+		{"store outage", func(s *admission.Status) { s.Unavailable = true }, 503, "UNAVAILABLE"},
+		{"ended", func(s *admission.Status) { s.State, s.PollAfter = admission.StateEnded, 0 }, 410, "ENDED"},
+	}
+	page := named("Spring drop", 202)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := waiting()
+			tt.change(&s)
+			seen := hold(page, navigation("GET", "/drop", nil), s)
+			if seen.StatusCode != tt.page {
+				t.Errorf("page: got status %d, want %d", seen.StatusCode, tt.page)
+			}
+			if got, want := seen.Header.Get("Retry-After") != "", tt.page == 503; got != want {
+				t.Errorf("page: Retry-After there: %t, want %t", got, want)
+			}
+
+			call := navigation("GET", "/drop", nil)
+			call.Header.Set("Sec-Fetch-Mode", "cors") // though it accepts HTML
+			answer := hold(page, call, s)
+			if answer.StatusCode != 503 {
+				t.Errorf("JSON: got status %d, want 503", answer.StatusCode)
+			}
+			if after, err := strconv.Atoi(answer.Header.Get("Retry-After")); err != nil || after < 1 {
+				t.Errorf("JSON: got Retry-After %q, want seconds", answer.Header.Get("Retry-After"))
+			}
+			var body struct{ Code, State string }
+			if err := json.Unmarshal([]byte(read(t, answer)), &body); err != nil {
+				t.Fatal(err)
+			}
+			if body.Code != tt.code || body.State != string(s.State) {
+				t.Errorf("JSON: got code %q state %q, want %q %q", body.Code, body.State, tt.code, s.State)
+			}
+		})
+	}
+}
+
+func TestHold_PageStatusIs200UnlessChosen(t *testing.T) {
+	if got := hold(named("", 0), navigation("GET", "/", nil), waiting()).StatusCode; got != 200 {
+		t.Errorf("got status %d, want 200", got)
+	}
+}
+
+func TestHold_RetryAfterNeverComesBeforeTheRoomSaysSo(t *testing.T) {
+	s := waiting()
+	s.PollAfter = 8*time.Second + time.Millisecond
+	call := navigation("GET", "/", nil)
+	call.Header.Set("Sec-Fetch-Mode", "cors")
+	seen := map[string]bool{}
+	for range 100 {
+		after := hold(named("", 0), call, s).Header.Get("Retry-After")
+		if n, _ := strconv.Atoi(after); n < 9 || n > 12 {
+			t.Fatalf("got Retry-After %q, want 9 to 12", after)
+		}
+		seen[after] = true
+	}
+	if len(seen) < 2 {
+		t.Error("every answer has the same Retry-After: a crowd would come back at once")
+	}
+}
+
+func TestHold_NoCacheMayKeepIt(t *testing.T) {
+	call := navigation("GET", "/drop", nil)
+	call.Header.Set("Sec-Fetch-Mode", "no-cors")
+	for _, r := range []*http.Request{navigation("GET", "/drop", nil), call, navigation("HEAD", "/drop", nil)} {
+		h := hold(named("Spring drop", 0), r, waiting()).Header
+		for _, name := range []string{"Cache-Control", "CDN-Cache-Control", "Surrogate-Control"} {
+			if got := h.Get(name); got != "no-store" {
+				t.Errorf("%s %s: got %s %q, want no-store", r.Method, r.Header.Get("Sec-Fetch-Mode"), name, got)
+			}
+		}
+		if got, want := h.Get("Vary"), "Cookie, Accept, Sec-Fetch-Mode, Accept-Language"; got != want {
+			t.Errorf("got Vary %q, want %q", got, want)
+		}
+		if got := h.Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("got X-Content-Type-Options %q, want nosniff", got)
+		}
+	}
+}
+
+var nonceIn = regexp.MustCompile(`'nonce-([A-Z2-7]{26})'`)
+
+func TestHold_PolicyAllowsNothingButTheNonce(t *testing.T) {
+	page := named("Spring drop", 0)
+	seen := map[string]bool{}
+	for range 3 {
+		r := hold(page, navigation("GET", "/drop", nil), waiting())
+		policy := map[string]string{}
+		for directive := range strings.SplitSeq(r.Header.Get("Content-Security-Policy"), "; ") {
+			name, value, _ := strings.Cut(directive, " ")
+			policy[name] = value
+		}
+		nonces := nonceIn.FindAllStringSubmatch(r.Header.Get("Content-Security-Policy"), -1)
+		if len(nonces) != 2 || nonces[0][1] != nonces[1][1] {
+			t.Fatalf("got policy %v, want one nonce for script and style", policy)
+		}
+		nonce := nonces[0][1]
+		if seen[nonce] {
+			t.Fatal("the nonce repeats")
+		}
+		seen[nonce] = true
+		want := map[string]string{
+			"default-src": "'none'", "script-src": "'nonce-" + nonce + "'", "style-src": "'nonce-" + nonce + "'",
+			"img-src": "'self' data:", "connect-src": "'self'", "font-src": "'self'", "form-action": "'self'",
+			"base-uri": "'none'", "frame-ancestors": "'none'", "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+		}
+		if fmt.Sprint(policy) != fmt.Sprint(want) {
+			t.Errorf("got  %v\nwant %v", policy, want)
+		}
+
+		root := parse(t, read(t, r))
+		for _, e := range root.all("script", "style") {
+			if e.attr("type") != "application/json" && e.attr("nonce") != nonce {
+				t.Errorf("a %s has nonce %q, want %q", e.Data, e.attr("nonce"), nonce)
+			}
+		}
+		for _, e := range root.all() {
+			for _, a := range e.Attr {
+				if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+					t.Errorf("<%s %s> is what the policy forbids", e.Data, a.Key)
+				}
+				if (a.Key == "src" || a.Key == "href" || a.Key == "action") && a.Val != "" && !strings.HasPrefix(a.Val, "/_ropeline/") && !strings.HasPrefix(a.Val, "data:") {
+					t.Errorf("<%s %s=%q> leads outside", e.Data, a.Key, a.Val)
+				}
+			}
+		}
+	}
+}
+
+func TestHold_HeaderOfThePage(t *testing.T) {
+	h := hold(named("Spring drop", 0), navigation("GET", "/drop", nil), waiting()).Header
+	for name, want := range map[string]string{
+		"Content-Type":               "text/html; charset=utf-8",
+		"Referrer-Policy":            "same-origin",
+		"Cross-Origin-Opener-Policy": "same-origin",
+		"Permissions-Policy":         "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+	} {
+		if got := h.Get(name); got != want {
+			t.Errorf("got %s %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The first flight of a TCP connection is ten segments of 1,460 bytes. A page
+// within it, header and ticket included, needs no second round trip from a
+// gateway that a crowd has just found.
+func TestHold_PageFitsTheFirstFlight(t *testing.T) {
+	const flight = 10 * 1460
+	server, _ := gateway(t, oneInside())
+	ask(t, browser(t), "GET", server.URL+"/drop", "") // takes the seat
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/drop", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := httputil.DumpResponse(answer, true)
+	answer.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const large = 40 // what numbers in the millions would add
+	if size := len(sent) + large; size > flight || len(answer.Cookies()) == 0 {
+		t.Errorf("the page is %d bytes with its header and %d tickets, want at most %d with one", size, len(answer.Cookies()), flight)
+	}
+	t.Logf("%d bytes", len(sent))
+}
+
+func TestHold_ReadsWellWithoutScripts(t *testing.T) {
+	root := parse(t, read(t, hold(named("Spring drop", 0), navigation("GET", "/drop", nil), waiting())))
+	text := root.text()
+	for _, want := range []string{
+		"You are number 812 in line", "811 people are ahead of you.", "4,498 people are behind you.",
+		"about 4–6 minutes", "Ticket 4,211", "Check now",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q:\n%s", want, text)
+		}
+	}
+	if got, want := root.all("title")[0].text(), "812 · Spring drop"; got != want {
+		t.Errorf("got title %q, want %q", got, want)
+	}
+	var refresh string
+	for _, e := range root.all("meta") {
+		if e.attr("http-equiv") == "refresh" {
+			refresh = e.attr("content")
+			if e.Parent.Data != "noscript" {
+				t.Error("the page would reload itself under its own script")
+			}
+		}
+	}
+	if refresh != "30" {
+		t.Errorf("got refresh %q, want 30", refresh)
+	}
+}
+
+func TestHold_EndedPageStopsAsking(t *testing.T) {
+	s := waiting()
+	s.State, s.PollAfter = admission.StateEnded, 0
+	body := read(t, hold(named("Spring drop", 0), navigation("GET", "/drop", nil), s))
+	if strings.Contains(body, "http-equiv") {
+		t.Error("the page of an ended activity reloads itself")
+	}
+	if !strings.Contains(body, "Spring drop is over") {
+		t.Error("the page does not say that it is over")
+	}
+}
+
+func TestHold_HostileWordsStayWords(t *testing.T) {
+	const hostile = `</script><script>alert(1)</script>"'><img src=x onerror=alert(1)>` + "\u202e\u2066{{.}}\x00"
+	s := waiting()
+	s.Message = hostile
+	form := url.Values{hostile: {hostile}}
+	for _, r := range []*http.Request{
+		navigation("GET", "/drop?x="+url.QueryEscape(hostile), nil),
+		sent("/drop", form.Encode()),
+	} {
+		body := read(t, hold(named(hostile, 0), r, s))
+		root := parse(t, body)
+		for _, e := range root.all("img", "script", "style") {
+			if e.Data == "img" || e.attr("type") == "" && e.attr("nonce") == "" {
+				t.Errorf("%s: <%s> got into the page", r.Method, e.Data)
+			}
+		}
+		if got := root.all("title")[0].text(); strings.ContainsAny(got, "\u202e\u2066\x00") {
+			t.Errorf("the title %q can rewrite what stands around it", got)
+		}
+		if !strings.Contains(root.byID("page").text(), `</script><script>alert(1)</script>"'><img src=x onerror=alert(1)>`+"\u202e") {
+			t.Error("the page does not show the message as it was written")
+		}
+		status := root.byID("status").text()
+		var read struct{ Message string }
+		if err := json.Unmarshal([]byte(status), &read); err != nil || read.Message != hostile {
+			t.Errorf("the status holds message %q (%v), want %q", read.Message, err, hostile)
+		}
+	}
+}
+
+func TestHold_HeadIsLikeGetWithoutBody(t *testing.T) {
+	server, _ := gateway(t, oneInside())
+	ask(t, browser(t), "GET", server.URL+"/drop", "") // takes the seat
+	for _, accept := range []string{"text/html", "application/json"} {
+		c := browser(t)
+		get, body := ask(t, c, "GET", server.URL+"/drop", "", "Accept: "+accept)
+		head, none := ask(t, c, "HEAD", server.URL+"/drop", "", "Accept: "+accept)
+		if head.StatusCode != get.StatusCode || head.Header.Get("Content-Type") != get.Header.Get("Content-Type") {
+			t.Errorf("%s: HEAD got %d %s, GET %d %s", accept, head.StatusCode, head.Header.Get("Content-Type"), get.StatusCode, get.Header.Get("Content-Type"))
+		}
+		if body == "" || none != "" {
+			t.Errorf("%s: HEAD has a body of %d bytes, GET of %d", accept, len(none), len(body))
+		}
+	}
+}
+
+// element is an HTML node with a few questions.
+type element struct{ *html.Node }
+
+func parse(t *testing.T, body string) element {
+	t.Helper()
+	root, err := html.ParseWithOptions(strings.NewReader(body), html.ParseOptionEnableScripting(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return element{root}
+}
+
+// all returns the elements of the given names, or all.
+func (e element) all(names ...string) []element {
+	var found []element
+	for n := range e.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		if len(names) == 0 || strings.Contains(" "+strings.Join(names, " ")+" ", " "+n.Data+" ") {
+			found = append(found, element{n})
+		}
+	}
+	return found
+}
+
+func (e element) byID(id string) element {
+	for _, found := range e.all() {
+		if found.attr("id") == id {
+			return found
+		}
+	}
+	return element{&html.Node{}}
+}
+
+func (e element) attr(name string) string {
+	for _, a := range e.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func (e element) text() string {
+	var b strings.Builder
+	for n := range e.Descendants() {
+		if n.Type == html.TextNode {
+			io.WriteString(&b, n.Data)
+		}
+	}
+	return b.String()
+}

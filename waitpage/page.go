@@ -1,0 +1,100 @@
+package waitpage
+
+import (
+	"html/template"
+	"strings"
+	text "text/template"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/web"
+)
+
+// view is what the page's template reads of one visitor.
+type view struct {
+	Nonce    string
+	Name     string
+	State    string
+	Activity int64
+	Number   string // the ticket's number; "": none
+	Message  string
+	Words    words
+	Long     bool // the large figure needs a smaller type
+	Enter    bool // asking again would help
+	Refresh  bool // without scripts the page may load itself again
+	Form     *heldForm
+	Status   template.JS // the status document, its <, > and & escaped
+}
+
+// parsePage makes the page's template in the language of c. It fills in, between
+// [[ and ]], what is the same for every visitor, and leaves to each visit what
+// stands between {{ and }}. html/template then sees the style and the script in
+// their places: it drops their comments and knows every context.
+func parsePage(prefix string, c *catalog) *template.Template {
+	var source strings.Builder
+	err := text.Must(text.New("waitpage").Delims("[[", "]]").Parse(web.Page)).Execute(&source, struct {
+		Lang, Base, Style, Client, Script string
+		Fixed                             *fixed
+	}{
+		c.lang, prefix + "/", squeezeStyle(web.PageStyle), squeeze(web.Client), squeeze(web.PageScript), &c.fixed,
+	})
+	if err != nil {
+		panic(err) // of embedded files only
+	}
+	return template.Must(template.New("waitpage").Parse(source.String()))
+}
+
+// squeeze takes indentation, empty lines and lines that are all comment out of
+// a script: a quarter of the page, which must fit into the first flight of a TCP
+// connection.
+func squeeze(source string) string {
+	var b strings.Builder
+	for line := range strings.Lines(source) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "//") {
+			continue
+		}
+		b.WriteString(line)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// squeezeStyle does the same to a style sheet that has no comment at the end of
+// a line, and takes out the space that CSS does not need as well. No string of
+// ours holds any of the pairs.
+func squeezeStyle(source string) string {
+	return strings.NewReplacer("\n", "", ": ", ":", "; ", ";", ", ", ",", " {", "{", "{ ", "{").Replace(squeeze(source))
+}
+
+// mayEnter reports whether the same request, made again now, would enter, join,
+// or win back the place that a missed turn cost.
+func mayEnter(s admission.Status) bool {
+	switch s.State {
+	case admission.StateReady, admission.StateAdmitted:
+		return true
+	case admission.StateNew:
+		return !s.Unavailable
+	}
+	return s.Lapsed && !s.Unavailable
+}
+
+func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce string) view {
+	w := c.words(s, name)
+	v := view{
+		Nonce:    nonce,
+		Name:     plain(name),
+		State:    string(s.State),
+		Activity: s.Activity,
+		Message:  s.Message,
+		Words:    w,
+		Long:     len(w.Heading[1]) > 5,
+		Enter:    mayEnter(s),
+		Refresh:  form == nil && s.State != admission.StateEnded,
+		Form:     form,
+		Status:   template.JS(appendStatus(nil, s, "", nil)),
+	}
+	if s.Number > 0 {
+		v.Number = c.number(s.Number)
+	}
+	return v
+}

@@ -1,0 +1,79 @@
+// Package waitpage is what a visitor without admission meets: the waiting page
+// or its JSON twin in place of what they asked for (Hold), and the addresses
+// under the reserved prefix by which the page follows the line (ServeHTTP).
+//
+// Nothing here decides who enters. A room decides; this package says it, in
+// words for people and in JSON for programs, and never in a form that a cache
+// may keep.
+package waitpage
+
+import (
+	"bytes"
+	"context"
+	"html/template"
+	"sync"
+
+	"github.com/ropeline/ropeline/admission"
+)
+
+// Room is the line of one activity. Peek tells where a visitor stands and takes
+// no place; Leave gives up the place or the session. Both may be called by any
+// number of requests at once.
+type Room interface {
+	Peek(context.Context, admission.Visit) admission.Verdict
+	Leave(context.Context, admission.Visit) admission.Verdict
+}
+
+// Activity is what visitors are told of an activity, and its room.
+type Activity struct {
+	// Name is shown to visitors as plain text. Empty: the page does without.
+	Name string
+
+	// PageStatus is the HTTP status of the page while a visitor waits. 0: 200.
+	PageStatus int
+
+	Room Room
+}
+
+// Page is the waiting page with all that belongs to it. It is safe for
+// concurrent use and keeps nothing of any visitor.
+type Page struct {
+	prefix    string
+	activity  func(id int64) (Activity, bool)
+	template  *template.Template
+	assets    map[string]asset // by file name under assets/
+	clientURL string
+
+	buffers sync.Pool // *bytes.Buffer: a page or a status before it is sent
+}
+
+// New makes the waiting page of a gateway. prefix is the reserved path prefix,
+// such as /_ropeline, without a slash at its end. activity finds an activity by
+// its id; it is asked anew by each request, so that a reload takes effect at
+// once, and must not block.
+//
+// What a request says about its visitor is read by visitor.From.
+func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
+	p := &Page{
+		prefix:   prefix,
+		activity: activity,
+		template: parsePage(prefix, &english),
+		buffers:  sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}
+	p.assets, p.clientURL = hashAssets(prefix)
+	return p
+}
+
+// largestKept is the largest buffer that goes back to the pool: twice a page. A
+// held form makes a page of some hundred KiB, which would otherwise stay.
+const largestKept = 32 << 10
+
+func (p *Page) buffer() *bytes.Buffer { return p.buffers.Get().(*bytes.Buffer) }
+
+func (p *Page) release(b *bytes.Buffer) {
+	if b.Cap() > largestKept {
+		return
+	}
+	b.Reset()
+	p.buffers.Put(b)
+}

@@ -1,0 +1,25 @@
+// Package web holds the files that browsers get. It only embeds them: what they
+// mean, and who gets which, is decided by the packages that serve them.
+package web
+
+import _ "embed"
+
+// Page is the html/template source of the waiting page.
+//
+//go:embed waitpage.html
+var Page string
+
+// PageStyle and PageScript are the waiting page's own style and script. They
+// travel inside the page: a crowd that comes at once costs one round trip each.
+var (
+	//go:embed assets/waitpage.css
+	PageStyle string
+	//go:embed assets/waitpage.js
+	PageScript string
+)
+
+// Client is the script by which a page asks for its visitor's status. The
+// waiting page carries it; a shop's own pages may load it.
+//
+//go:embed assets/client.js
+var Client string
