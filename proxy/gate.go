@@ -1,0 +1,328 @@
+// Package proxy is the data plane: it takes the requests of the public
+// listener and passes each to its upstream, holds it, or refuses it.
+//
+// A request walks Gateway.ServeHTTP from top to bottom: its sender is read
+// (package visitor), its Host and path are looked up in the Table of routes,
+// the room of a gated route is asked, and Upstream passes it on. What a reload
+// may change is all in the Table, which is swapped whole; what must outlive a
+// reload, the connections to upstreams above all, is the Gateway's. Server puts
+// a Gateway on a listener, with every timeout, and drains it.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/visitor"
+)
+
+// Room is the line of one activity, as the gate asks it. Implementations are
+// safe for concurrent use; Arrive answers most requests from memory.
+type Room interface {
+	// Arrive answers a request that wants in.
+	Arrive(ctx context.Context, v admission.Visit) admission.Verdict
+	// Stay tells of a session that it is still in use, and returns when it now
+	// ends; ok is false where it has ended.
+	Stay(ctx context.Context, s admission.Session) (until time.Time, ok bool)
+}
+
+// Holder answers who is held, with a page or with JSON. v.Status is what the
+// visitor may be told; the cookies of v are in w's headers already. What the
+// request says about its sender is at hand by visitor.From; its body has not
+// been read.
+type Holder interface {
+	Hold(w http.ResponseWriter, r *http.Request, v admission.Verdict)
+}
+
+// Options are the Gateway's own, which no reload changes.
+type Options struct {
+	Log     *zap.Logger           // nil: nothing is logged
+	Metrics prometheus.Registerer // nil: nothing is registered
+
+	// AccessLog has one line logged for each request.
+	AccessLog bool
+
+	// BodyIdle is how long the sender of a body, and the reader of an answer,
+	// may pause; 0: for ever.
+	BodyIdle time.Duration
+}
+
+// Gateway answers the public listener: each request is passed to the upstream
+// of its route, held by its activity's room, or refused. It is safe for
+// concurrent use, and takes no lock on the way of a request.
+type Gateway struct {
+	table     atomic.Pointer[Table]
+	log       *zap.Logger
+	accessLog bool
+	bodyIdle  time.Duration
+	metrics   *metrics
+
+	draining atomic.Bool
+	tunnels  atomic.Int64 // WebSockets open, which the server does not count
+
+	mu        sync.Mutex // guards upstreams
+	upstreams map[UpstreamSettings]*Upstream
+}
+
+// NewGateway returns a Gateway without a table: until the first Swap it
+// answers 503.
+func NewGateway(o Options) *Gateway {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Gateway{
+		log:       o.Log.Named("proxy"),
+		accessLog: o.AccessLog,
+		bodyIdle:  o.BodyIdle,
+		metrics:   newMetrics(o.Metrics),
+		upstreams: map[UpstreamSettings]*Upstream{},
+	}
+}
+
+// Swap has all further requests answered by t. Those under way finish by the
+// table they met. Upstreams that t does not use are retired: they close their
+// connections as these fall idle.
+func (g *Gateway) Swap(t *Table) {
+	g.table.Store(t)
+	g.retire(t.upstreams)
+}
+
+// ServeHTTP answers one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Context: r.Context(), gateway: g, table: g.table.Load(), began: time.Now()}
+	x.answer = answer{ResponseWriter: w, idle: writeIdle(g.bodyIdle)}
+	defer x.end(r)
+	x.serve(r)
+	x.finished = true
+	x.answer.rearm() // the end of a stream is written after this
+}
+
+// serve is the ladder: each step answers the request or leaves it to the next.
+func (x *exchange) serve(r *http.Request) {
+	w, t := &x.answer, x.table
+	if t == nil {
+		x.fail(r, faultStarting)
+		return
+	}
+	x.who = t.proxies.Read(r)
+	x.id = requestID(r, x.who.Trusted)
+	r = x.adopt(r)
+
+	if x.gateway.draining.Load() && !x.who.WebSocket {
+		w.Header().Set("Connection", "close")
+	}
+	if refusedMethod(r.Method) {
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		x.refuse(r, faultMethod)
+		return
+	}
+	name, ok := hostName(r.Host)
+	if !ok || r.URL.Opaque != "" || r.URL.User != nil {
+		x.refuse(r, faultRequest)
+		return
+	}
+	x.host = name
+	if !t.knows(name) {
+		x.refuse(r, faultHost)
+		return
+	}
+	if t.bodyBytes > 0 && r.ContentLength > t.bodyBytes {
+		x.refuse(r, faultTooLarge)
+		return
+	}
+	if t.isReserved(r) {
+		x.outcome = outcomeReserved
+		t.reserved.ServeHTTP(w, r)
+		return
+	}
+	route, plain, ok := t.find(name, r.URL)
+	if !ok {
+		x.refuse(r, faultPath)
+		return
+	}
+	if route == nil {
+		x.refuse(r, faultNoRoute)
+		return
+	}
+	x.route = route
+	if route.Activity == nil {
+		x.outcome = outcomeOpen
+		route.Upstream.serve(x, r)
+		return
+	}
+	if plain && passesByDefault(r, route) {
+		x.pass(r, outcomeBypass, "default")
+		return
+	}
+	if x.who.Kind == visitor.Preflight {
+		x.outcome = outcomePreflight
+		answerPreflight(w, r)
+		return
+	}
+	if visitor.TooMany(r.Header) {
+		x.refuse(r, faultCookies)
+		return
+	}
+	x.arrive(r)
+}
+
+// arrive asks the room, and does as it says.
+func (x *exchange) arrive(r *http.Request) {
+	activity := x.route.Activity
+	x.verdict = activity.Room.Arrive(r.Context(), x.who.Visit(r, activity.ID))
+	x.reason = string(x.verdict.Reason)
+	switch {
+	case !x.verdict.Pass:
+		x.hold(r)
+	case x.verdict.Reason == admission.PassOpen:
+		x.pass(r, outcomeBypass, "open")
+	default:
+		x.pass(r, outcomeAdmitted, "")
+	}
+}
+
+// pass sends the request on. rule is why no admission was asked for, if so.
+func (x *exchange) pass(r *http.Request, o outcome, rule string) {
+	x.outcome = o
+	if rule != "" {
+		x.reason = rule
+		x.gateway.metrics.bypass.WithLabelValues(x.route.id, rule).Inc()
+	}
+	x.route.Upstream.serve(x, r)
+}
+
+func (x *exchange) hold(r *http.Request) {
+	x.outcome = outcomeHeld
+	x.gateway.metrics.denials.WithLabelValues(x.route.id, x.reason).Inc()
+	h := x.answer.Header()
+	visitor.Keep(h, x.route.Activity.ID, x.verdict, x.who.Secure)
+	allowOrigin(h, r)
+	if x.verdict.Status.Activity == 0 {
+		x.verdict.Status.Activity = x.route.Activity.ID
+	}
+	x.table.holder.Hold(&x.answer, r, x.verdict)
+}
+
+// refuse answers a request that no route is asked for.
+func (x *exchange) refuse(r *http.Request, f *fault) {
+	x.outcome = outcomeRefused
+	x.fail(r, f)
+}
+
+// adopt returns r with the exchange as its context and around its body.
+func (x *exchange) adopt(r *http.Request) *http.Request {
+	r = r.WithContext(x)
+	if r.Body == nil || r.Body == http.NoBody {
+		return r
+	}
+	x.body = body{ReadCloser: r.Body, writer: x.answer.ResponseWriter, idle: x.gateway.bodyIdle, left: -1}
+	if x.table.bodyBytes > 0 {
+		x.body.left = x.table.bodyBytes
+	}
+	// Also where no one will read it: the server then does, to use the
+	// connection again.
+	x.body.rearm()
+	r.Body = &x.body
+	return r
+}
+
+// isReserved reports whether r is for one of Ropeline's own paths. Another
+// spelling of one is the shop's.
+func (t *Table) isReserved(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, t.prefix)
+	return ok && (rest == "" || rest[0] == '/') && r.URL.RawPath == "" && plainPath(r.URL.Path)
+}
+
+// refusedMethod reports whether a method is one that no shop needs: CONNECT
+// would make a tunnel of us, and TRACE shows our headers to its sender.
+// Methods are compared as the most careless server would.
+func refusedMethod(m string) bool {
+	return strings.EqualFold(m, "CONNECT") || strings.EqualFold(m, "TRACE") || strings.EqualFold(m, "TRACK")
+}
+
+// defaultPaths pass the gate: what machines ask for on a visitor's or an
+// operator's behalf, and what browsers fetch by themselves.
+var defaultPaths = [...]string{"/robots.txt", "/sitemap.xml", "/favicon.ico", "/.well-known"}
+
+// passesByDefault reports whether r, of a plain path, is a fetch of one of
+// defaultPaths that the route did not name itself.
+func passesByDefault(r *http.Request, route *route) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for _, p := range defaultPaths {
+		rest, ok := strings.CutPrefix(r.URL.Path, p)
+		if !ok || len(route.Path) >= len(p) {
+			continue
+		}
+		if rest == "" || p == "/.well-known" && rest[0] == '/' {
+			return true
+		}
+	}
+	return false
+}
+
+// answerPreflight lets the real request come, and have its own answer: a
+// preflight carries no ticket, so the gate cannot tell who asks, and the shop
+// must not be asked by everyone.
+func answerPreflight(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	allowOrigin(h, r)
+	h.Set("Access-Control-Allow-Methods", r.Header.Get("Access-Control-Request-Method"))
+	if names := r.Header.Get("Access-Control-Request-Headers"); names != "" {
+		h.Set("Access-Control-Allow-Headers", names)
+	}
+	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// allowOrigin lets a script of another origin read the gateway's answer. Only
+// pages of the same site may send their cookies along, as the browser tells us
+// and no script can: any other site would then be able to act for the visitor.
+func allowOrigin(h http.Header, r *http.Request) {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return
+	}
+	h.Add("Vary", "Origin, Sec-Fetch-Site")
+	h.Set("Access-Control-Expose-Headers", "Retry-After")
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-site", "same-origin":
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	default:
+		h.Set("Access-Control-Allow-Origin", "*")
+	}
+}
+
+// requestID returns the id that a trusted proxy gave the request, or a new one.
+func requestID(r *http.Request, trusted bool) string {
+	if trusted {
+		if ids := r.Header["X-Request-Id"]; len(ids) == 1 && validRequestID(ids[0]) {
+			return ids[0]
+		}
+	}
+	return rand.Text()
+}
+
+func validRequestID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,128 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ServerOptions are the listener's limits. A zero value takes the default.
+type ServerOptions struct {
+	HeaderBytes   int           // largest request header; 16 KiB
+	HeaderTimeout time.Duration // for a request's headers to arrive; 10s
+	IdleTimeout   time.Duration // for the next request of a connection; 75s
+
+	// DrainDelay is how long the server goes on taking connections when it was
+	// told to stop, so that whoever spreads the load sees /readyz turn first.
+	// Zero is no delay.
+	DrainDelay time.Duration
+	// DrainGrace is how long requests may then take to finish; 30s. What is
+	// open after it, WebSockets and streams above all, is cut.
+	DrainGrace time.Duration
+}
+
+// errStopped is why requests end that outlast the grace of a drain.
+var errStopped = errors.New("server stopped")
+
+// tunnelGrace is how long the server waits for cut WebSockets to be logged.
+const tunnelGrace = time.Second
+
+// Server is a Gateway on a listener. Its methods are safe for concurrent use.
+type Server struct {
+	gateway *Gateway
+	options ServerOptions
+}
+
+// NewServer returns a Server for g. It serves when Serve is called.
+func NewServer(g *Gateway, o ServerOptions) *Server {
+	o.HeaderBytes = cmp.Or(o.HeaderBytes, 16<<10)
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 10*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
+	o.DrainGrace = cmp.Or(o.DrainGrace, 30*time.Second)
+	return &Server{gateway: g, options: o}
+}
+
+// Ready reports whether new visitors are welcome: a table is in place, and the
+// server has not been told to stop.
+func (g *Gateway) Ready() bool { return g.table.Load() != nil && !g.draining.Load() }
+
+// Serve answers the connections of l, which it closes, until ctx ends; then it
+// drains: Ready turns false first, requests are answered for DrainDelay with
+// Connection: close, what is under way has DrainGrace to finish, and what is
+// left is cut. Its error is nil where all requests finished in time; WebSockets
+// are cut without one.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(errStopped)
+	log := s.gateway.log
+
+	var protocols http.Protocols
+	protocols.SetHTTP1(true) // over plain TCP, HTTP/2 would be h2c: its preface knows no header timeout
+	server := &http.Server{
+		Handler:           s.gateway,
+		Protocols:         &protocols,
+		MaxHeaderBytes:    s.options.HeaderBytes,
+		ReadHeaderTimeout: s.options.HeaderTimeout,
+		IdleTimeout:       s.options.IdleTimeout,
+		// The time for the first piece of an answer is the upstream's to use;
+		// answer.Write then grants as much again for each further one.
+		WriteTimeout: writeIdle(s.gateway.bodyIdle),
+		BaseContext:  func(net.Listener) context.Context { return base },
+		ErrorLog:     serverLog(log),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.gateway.draining.Store(true)
+	log.Info("draining", zap.Duration("delay", s.options.DrainDelay), zap.Duration("grace", s.options.DrainGrace))
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-time.After(s.options.DrainDelay):
+	}
+
+	grace, done := context.WithTimeout(base, s.options.DrainGrace)
+	defer done()
+	err := server.Shutdown(grace)
+	// A WebSocket ends when one side wants it to: it is cut when all that
+	// finishes by itself has.
+	cut(errStopped)
+	s.gateway.waitTunnels()
+	if err != nil {
+		server.Close()
+		return fmt.Errorf("drain %s: requests were cut after %s: %w", l.Addr(), s.options.DrainGrace, err)
+	}
+	return nil
+}
+
+// waitTunnels gives cut WebSockets a moment to be logged. Like the server's
+// own Shutdown, which does not see them, it looks now and then.
+func (g *Gateway) waitTunnels() {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(tunnelGrace); g.tunnels.Load() > 0 && time.Now().Before(deadline); {
+		<-tick.C
+	}
+}
+
+// serverLog has the server's own remarks, the stack of a panic above all, in
+// the log.
+func serverLog(l *zap.Logger) *stdlog.Logger {
+	std, err := zap.NewStdLogAt(l.Named("http"), zap.WarnLevel)
+	if err != nil {
+		panic(err) // only for a level that zap does not know
+	}
+	return std
+}

@@ -1,0 +1,416 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/visitor"
+)
+
+// UpstreamSettings say where a shop lives and how long it may take. Two that
+// are equal are one upstream, also over a reload.
+type UpstreamSettings struct {
+	Name string  // labels metrics and log lines
+	URL  url.URL // http or https, a host, and nothing else
+
+	Dial   time.Duration // to connect; 0: 5s
+	TLS    time.Duration // for the TLS handshake; 0: 5s
+	Header time.Duration // from the request's end to the answer's headers; 0: 30s
+	Idle   time.Duration // to keep an unused connection; 0: 90s
+}
+
+const (
+	// idleConns is how many unused connections to a shop are kept: as many
+	// as answer at once on a busy day, so that none is dialled per request.
+	idleConns = 1024
+
+	// maxAnswerHeader bounds the headers of an answer, in bytes. Shops that
+	// set dozens of cookies stay below 64 KiB.
+	maxAnswerHeader = 256 << 10
+
+	// copySize is the piece in which answers are copied, in bytes.
+	copySize = 32 << 10
+
+	// maxForwarded is how many header values the upstream is told.
+	maxForwarded = 8
+)
+
+// Upstream passes requests to one shop. Its connections outlive the table that
+// it was made for, as long as the next one has the same settings.
+type Upstream struct {
+	settings  UpstreamSettings
+	gateway   *Gateway
+	transport *http.Transport
+	proxy     httputil.ReverseProxy
+	duration  prometheus.Observer
+	retired   atomic.Bool
+}
+
+// Upstream returns the upstream of these settings: the one in use, if there is
+// one, else a new one. It opens no connection.
+func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
+	if u := s.URL; u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("upstream %s: %s is not a URL of scheme and host only", s.Name, s.URL.Redacted())
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if u := g.upstreams[s]; u != nil {
+		u.retired.Store(false)
+		return u, nil
+	}
+	u := newUpstream(g, s)
+	g.upstreams[s] = u
+	return u, nil
+}
+
+func newUpstream(g *Gateway, s UpstreamSettings) *Upstream {
+	u := &Upstream{
+		settings: s,
+		gateway:  g,
+		duration: g.metrics.upstreamDuration.WithLabelValues(s.Name),
+		transport: &http.Transport{
+			// Proxy stays nil: HTTP_PROXY in our environment is not meant for
+			// the way to the shop.
+			DialContext: (&net.Dialer{
+				Timeout:   cmp.Or(s.Dial, 5*time.Second),
+				KeepAlive: 30 * time.Second,
+			}).DialContext,
+			TLSHandshakeTimeout:    cmp.Or(s.TLS, 5*time.Second),
+			ResponseHeaderTimeout:  cmp.Or(s.Header, 30*time.Second),
+			IdleConnTimeout:        cmp.Or(s.Idle, 90*time.Second),
+			MaxIdleConnsPerHost:    idleConns,
+			MaxResponseHeaderBytes: maxAnswerHeader,
+			// Answers pass as they are: left to itself, the transport asks for
+			// gzip and unpacks it, a thousandfold if the shop is made to.
+			DisableCompression: true,
+		},
+	}
+	u.proxy = httputil.ReverseProxy{
+		Rewrite:        u.rewrite,
+		Transport:      u.transport,
+		ModifyResponse: u.answered,
+		ErrorHandler:   u.fault,
+		BufferPool:     &copyBuffers{},
+		// FlushInterval stays 0: an answer of unknown length, as streams and
+		// events are, is flushed at each piece by ReverseProxy itself.
+		// What it would log is told by the access log.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	return u
+}
+
+// retire lets go of all upstreams that are not in use.
+func (g *Gateway) retire(used []*Upstream) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s, u := range g.upstreams {
+		if !slices.Contains(used, u) {
+			delete(g.upstreams, s)
+			u.retired.Store(true)
+			u.transport.CloseIdleConnections()
+		}
+	}
+}
+
+// serve passes one request on and its answer back.
+func (u *Upstream) serve(x *exchange, r *http.Request) {
+	defer func() {
+		if u.retired.Load() {
+			// The table was swapped under this request. Its connection would
+			// stay idle for long, with no one to use it.
+			u.transport.CloseIdleConnections()
+		}
+	}()
+	if x.who.WebSocket {
+		ctx, cut := context.WithCancel(x)
+		defer cut()
+		x.cut, r = cut, r.WithContext(ctx)
+		u.gateway.tunnels.Add(1)
+		defer u.gateway.tunnels.Add(-1)
+	}
+	u.proxy.ServeHTTP(&x.answer, r)
+}
+
+// rewrite makes the request that the shop sees: the sender's own path, query
+// and Host, without what only the gateway may say.
+func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
+	x, out := exchangeOf(pr.In), pr.Out
+	out.URL.Scheme, out.URL.Host = u.settings.URL.Scheme, u.settings.URL.Host
+	// ReverseProxy drops what it cannot parse of a query, and all of one with
+	// very many parameters. The shop reads its own.
+	out.URL.RawQuery = pr.In.URL.RawQuery
+	// Trailers come after the headers were judged.
+	out.Trailer = nil
+
+	// Made anew with room for what is told: adding to the copy that
+	// ReverseProxy made would move it to a larger one.
+	h := make(http.Header, len(out.Header)+maxForwarded)
+	for name, values := range out.Header {
+		if passes(name) {
+			h[name] = values
+		}
+	}
+	out.Header = h
+	visitor.StripCookies(h)
+	if !x.who.WebSocket {
+		// Else a client could have the shop speak another protocol, such as
+		// h2c, in which further requests would come past the gate.
+		delete(h, "Upgrade")
+		delete(h, "Connection")
+	}
+
+	if x.who.Client.IsValid() {
+		x.tell(h, "X-Forwarded-For", x.who.Client.String())
+	}
+	x.tell(h, "X-Forwarded-Host", pr.In.Host)
+	if x.who.Secure {
+		x.tell(h, "X-Forwarded-Proto", "https")
+	} else {
+		x.tell(h, "X-Forwarded-Proto", "http")
+	}
+	x.tell(h, "X-Request-Id", x.id)
+	if a := x.route.Activity; a != nil {
+		x.tell(h, "Ropeline-Activity", x.route.id)
+		x.tell(h, "Ropeline-Tenant", a.Tenant)
+		if n := x.verdict.Session.Number; n > 0 {
+			x.tell(h, "Ropeline-Number", strconv.FormatInt(n, 10))
+		}
+	}
+	x.sent = time.Now()
+}
+
+// tell sets a header of the request to the shop.
+func (x *exchange) tell(h http.Header, name, value string) {
+	x.forwarded[x.told] = value
+	h[name] = x.forwarded[x.told : x.told+1 : x.told+1]
+	x.told++
+}
+
+// passes reports whether a client's header goes to the shop. ReverseProxy has
+// removed those of the connection before. Names of other characters than
+// letters, digits and hyphens do not pass: CGI and its kin read X_Y, and some
+// X.Y, as the X-Y that we removed.
+func passes(name string) bool {
+	for i := range len(name) {
+		if !letterOrDigit[name[i]] && name[i] != '-' {
+			return false
+		}
+	}
+	switch name {
+	case
+		// What proxies tell of the client, and shops believe.
+		"Forwarded", "X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip",
+		"X-Originating-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Proxyuser-Ip", "Cf-Connecting-Ip",
+		"Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Fastly-Client-Ip", "Fly-Client-Ip", "X-Azure-Clientip",
+		"X-Appengine-User-Ip", "X-Envoy-External-Address", "Wl-Proxy-Client-Ip", "Proxy-Client-Ip",
+		"X-Request-Id",
+		// What makes some shops answer for another path or host than asked for.
+		"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Rewrite-Url", "X-Host", "X-Envoy-Original-Path",
+		"X-Accel-Mapping", "X-Sendfile-Type",
+		// CGI makes HTTP_PROXY of it.
+		"Proxy",
+		// The server has answered it; an upstream that waits for it hangs.
+		"Expect",
+		// What remains of a request to change to HTTP/2.
+		"Http2-Settings":
+		return false
+	}
+	return !strings.HasPrefix(name, "X-Forwarded-") && !visitor.Reserved(name)
+}
+
+var letterOrDigit = func() (set [256]bool) {
+	for c := range 256 {
+		set[c] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	}
+	return set
+}()
+
+// answered looks at the headers of the shop's answer before they go out.
+func (u *Upstream) answered(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	x.upstream = time.Since(x.sent)
+	u.duration.Observe(x.upstream.Seconds())
+	// A word from the shop to the gateway, never to the visitor.
+	delete(res.Header, "Ropeline-Command")
+	if x.route.Activity == nil || x.outcome == outcomeBypass && x.verdict.Reason == "" {
+		return nil
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if x.cut != nil { // else ReverseProxy refuses what was not asked for
+			x.stay(x.cut)
+		}
+		return nil
+	}
+	private(res.Header)
+	if visitor.Keeps(x.verdict) && x.mayKeep(res.Request.Method) {
+		visitor.Keep(res.Header, x.route.Activity.ID, x.verdict, x.who.Secure)
+		res.Header["Cache-Control"] = []string{"private, no-store"}
+	}
+	if isEventStream(res.Header) {
+		s := &stream{ReadCloser: res.Body}
+		res.Body = s
+		x.stay(s.cut)
+	}
+	return nil
+}
+
+// mayKeep reports whether the visitor's tickets may go with the shop's answer.
+// They make it unfit for any cache, so they do not go with the pieces of a
+// page; nor need they, as the next navigation brings them. A session that this
+// very request began is told of in any case but an onlooker's: a script that
+// got no ticket would begin another with each call.
+func (x *exchange) mayKeep(method string) bool {
+	if x.who.Kind == visitor.Navigation || method != http.MethodGet && method != http.MethodHead {
+		return true
+	}
+	return x.verdict.Reason == admission.PassEntered && !x.who.Looking
+}
+
+// fault answers for a shop that did not.
+func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r)
+	f := x.diagnose(err)
+	x.outcome = outcomeRefused
+	if f.upstream {
+		x.outcome = outcomeFault
+		u.failed(f.reason)
+		u.gateway.log.Warn("upstream did not answer",
+			zap.String("upstream", u.settings.Name),
+			zap.String("reason", f.reason),
+			zap.String("request_id", x.id),
+			zap.Error(err))
+	}
+	x.fail(r, f)
+}
+
+// failed counts a failure that is the upstream's. reason is one of the closed
+// set in fault.go.
+func (u *Upstream) failed(reason string) {
+	u.gateway.metrics.upstreamErrors.WithLabelValues(u.settings.Name, reason).Inc()
+}
+
+// stay tells the room, as long as the request lasts, that its session is in
+// use, and calls cut when the session has ended.
+func (x *exchange) stay(cut func()) {
+	session, activity := x.verdict.Session, x.route.Activity
+	if session.Visitor == "" {
+		return
+	}
+	every := max(activity.Idle/4, time.Second)
+	go func() {
+		timer := time.NewTimer(every)
+		defer timer.Stop()
+		for {
+			select {
+			case <-x.Done():
+				return
+			case <-timer.C:
+			}
+			until, ok := activity.Room.Stay(x, session)
+			if !ok {
+				cut()
+				return
+			}
+			// Only the room's word ends it, since our clock may be off; it is
+			// asked again at the end it gave, so that the end is kept.
+			timer.Reset(min(every, max(time.Until(until), time.Second)))
+		}
+	}()
+}
+
+// stream is the body of an answer that can be ended from outside.
+type stream struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (s *stream) cut() {
+	s.ended.Store(true)
+	s.ReadCloser.Close() // wakes the reader
+}
+
+// Read ends the stream as its sender would: a break would look like a fault.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if s.ended.Load() {
+		return n, io.EOF
+	}
+	return n, err
+}
+
+func isEventStream(h http.Header) bool {
+	types := h["Content-Type"]
+	if len(types) == 0 {
+		return false
+	}
+	media, _, _ := strings.Cut(types[0], ";")
+	return strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
+}
+
+// private keeps shared caches from handing the answer for one visitor to
+// another, unless it is stricter already. Headers that speak to one kind of
+// cache only would be obeyed before Cache-Control.
+func private(h http.Header) {
+	for name := range h {
+		switch name {
+		case "Cdn-Cache-Control", "Surrogate-Control", "X-Accel-Expires", "Edge-Control", "X-Litespeed-Cache-Control":
+			delete(h, name)
+		default:
+			if strings.HasSuffix(name, "-Cdn-Cache-Control") {
+				delete(h, name)
+			}
+		}
+	}
+	lines := h["Cache-Control"]
+	if len(lines) == 0 {
+		h["Cache-Control"] = privateOnly[:1:1]
+		return
+	}
+	kept := []string{"private"}
+	for _, line := range lines {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.TrimSpace(directive)
+			name, _, _ := strings.Cut(directive, "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "no-store":
+				return // whatever else it says, no one keeps it
+			case "", "public", "private", "s-maxage":
+			default:
+				kept = append(kept, directive)
+			}
+		}
+	}
+	h["Cache-Control"] = []string{strings.Join(kept, ", ")}
+}
+
+var privateOnly = []string{"private"}
+
+// copyBuffers lends ReverseProxy the buffers that answers are copied through.
+type copyBuffers struct{ pool sync.Pool }
+
+func (c *copyBuffers) Get() []byte {
+	if b, ok := c.pool.Get().(*[copySize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copySize)
+}
+
+func (c *copyBuffers) Put(b []byte) { c.pool.Put((*[copySize]byte)(b)) }
