@@ -1,0 +1,43 @@
+# Ropeline. `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := bin/ropeline
+GOTEST := go test -race -shuffle=on
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the gateway and the demo shop into bin/
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/ropeline
+	CGO_ENABLED=0 go build -trimpath -o bin/shop ./examples/shop
+
+.PHONY: run
+run: build ## Run the gateway in front of the demo shop: http://localhost:8080/
+	@./examples/quickstart/run.sh
+
+.PHONY: deps
+deps: ## Install what the tests need and is missing (Debian, Ubuntu)
+	@./.ci/deps
+
+.PHONY: check
+check: ## The quick checks: format, vet, every test but the browser's and the crowd's
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go mod verify
+	$(GOTEST) -short $$(go list ./... | grep -v /e2e)
+
+.PHONY: test
+test: deps build ## Install what is missing, then run every test
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	$(GOTEST) -timeout 20m ./...
+
+.PHONY: bench
+bench: build ## Measure the gateway side by side with a bare proxy
+	go run ./e2e/bench
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/config"
+	"github.com/ropeline/ropeline/proxy"
+	"github.com/ropeline/ropeline/waitpage"
+	"github.com/ropeline/ropeline/web/api"
+)
+
+// lookEvery is how often the file is looked at for a change. It takes two
+// looks to believe one.
+const lookEvery = time.Second
+
+func gatewayCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the gateway",
+		Long: `Run the gateway until it is told to stop. SIGTERM or SIGINT drains it: it
+reports not ready, goes on for drain.delay, and gives requests drain.grace to
+end; a second signal ends it at once. SIGHUP, or a change of the file, loads
+the file again; if anything in it is wrong the old one stays in force.`,
+		Args: cobra.NoArgs,
+	}
+	path := configFlag(cmd, environ)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := config.Load(*path, environ)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), *path, environ, loaded, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// gateway is one running process: what lives from start to stop, and what each
+// load of the file puts in force.
+type gateway struct {
+	path    string
+	environ []string
+	log     *zap.Logger
+
+	// From start to stop. Pages that are open poll below prefix, so it stays.
+	prefix    string
+	bodyBytes int64
+	store     admission.Store
+	rooms     *admission.Rooms
+	front     *proxy.Gateway
+	page      *waitpage.Page
+	health    *api.Health
+	loads     *configMetrics
+
+	// Of the last load.
+	pages   atomic.Pointer[map[int64]waitpage.Activity]
+	ring    atomic.Pointer[admission.Keyring]
+	current atomic.Pointer[config.Config]
+}
+
+// serve runs a gateway until ctx ends or a signal comes.
+func serve(ctx context.Context, path string, environ []string, loaded *config.Config, logTo io.Writer) error {
+	log, err := newLog(logTo, loaded.Log.Level, loaded.Log.Format)
+	if err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	defer log.Sync() // standard error has nothing to flush; a file might
+	for _, w := range loaded.Warnings {
+		log.Warn("config", zap.String("warning", w.String()))
+	}
+
+	public, err := listen("listen.http", loaded.Listen.HTTP)
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+	var admin net.Listener
+	if loaded.Listen.Admin != "" {
+		if admin, err = listen("listen.admin", loaded.Listen.Admin); err != nil {
+			return err
+		}
+		defer admin.Close()
+	}
+	memory, err := admission.OpenMemory(loaded.Store.Path, nil)
+	if err != nil {
+		return fmt.Errorf("store.path: %w", err)
+	}
+
+	// The store outlives everything that asks it.
+	storeEnds, endStore := context.WithCancel(context.WithoutCancel(ctx))
+	stored := make(chan error, 1)
+	go func() { stored <- memory.Run(storeEnds) }()
+	defer func() {
+		endStore()
+		if err := <-stored; err != nil {
+			log.Error("store not closed", zap.Error(err))
+		}
+	}()
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	g := &gateway{
+		path: path, environ: environ, log: log,
+		prefix: loaded.Prefix, bodyBytes: loaded.Limits.BodyBytes,
+		store: meter(memory, metrics), loads: newConfigMetrics(metrics),
+	}
+	g.rooms = admission.NewRooms(g.store, rand.Text()[:8], log)
+	metrics.MustRegister(roomMetrics{g.rooms})
+	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
+	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
+		a, ok := (*g.pages.Load())[id]
+		return a, ok
+	})
+	g.health = api.NewHealth(version(), func() []api.Dependency {
+		return []api.Dependency{{Name: "store", Check: func(context.Context) error { return memory.Health() }}}
+	})
+	if err := g.apply(ctx, loaded); err != nil {
+		return err
+	}
+	return g.run(ctx, loaded, public, admin, metrics)
+}
+
+// bodyIdle is how long a visitor may pause while sending a body or reading an
+// answer.
+const bodyIdle = 60 * time.Second
+
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use by another process", key, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// run serves until ctx ends, a signal comes, or a part fails; then it drains.
+func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin net.Listener, metrics *prometheus.Registry) error {
+	stopping, stopSignals := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stopSignals()
+	roomsEnd, endRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRooms()
+
+	parts, stopping := errgroup.WithContext(stopping)
+	roomsDone := make(chan struct{})
+	go func() { defer close(roomsDone); _ = g.rooms.Run(roomsEnd) }()
+
+	if admin != nil {
+		parts.Go(func() error { return g.serveAdmin(roomsEnd, admin, metrics) })
+		g.log.Info("listening", zap.String("listener", "admin"), zap.Stringer("address", admin.Addr()))
+	}
+	server := proxy.NewServer(g.front, proxy.ServerOptions{
+		HeaderBytes:   int(loaded.Limits.HeaderBytes),
+		HeaderTimeout: loaded.Limits.HeaderTimeout,
+		IdleTimeout:   loaded.Limits.IdleTimeout,
+		DrainDelay:    loaded.Drain.Delay,
+		DrainGrace:    loaded.Drain.Grace,
+	})
+	parts.Go(func() error {
+		defer endRooms() // they pace until the last request is answered
+		return server.Serve(stopping, public)
+	})
+	parts.Go(func() error { return g.reloadOnDemand(stopping) })
+	g.health.Ready(true)
+	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", public.Addr()), zap.String("version", version()))
+
+	context.AfterFunc(stopping, func() {
+		stopSignals() // a second signal ends the process at once
+		g.health.Ready(false)
+	})
+	err := parts.Wait()
+	endRooms()
+	<-roomsDone
+	g.log.Info("stopped", zap.Error(err))
+	return err
+}
+
+// serveAdmin serves the admin listener until ctx ends.
+func (g *gateway) serveAdmin(ctx context.Context, l net.Listener, metrics *prometheus.Registry) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", g.health.ServeHealth)
+	mux.HandleFunc("GET /livez", g.health.ServeLive)
+	mux.HandleFunc("GET /readyz", g.health.ServeReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	server := &http.Server{
+		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 75 * time.Second, MaxHeaderBytes: 16 << 10,
+	}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	return nil
+}
+
+// reloadOnDemand loads the file again on SIGHUP and when it changes, until ctx
+// ends.
+func (g *gateway) reloadOnDemand(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	changes := make(chan struct{}, 1)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		config.Watch(ctx, g.path, lookEvery, func() {
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	defer func() { <-watched }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			g.reload(ctx, "signal")
+		case <-changes:
+			g.reload(ctx, "file")
+		}
+	}
+}

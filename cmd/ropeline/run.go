@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// What a command's exit status means.
+const (
+	exitOK          = 0
+	exitRefused     = 1 // refused or invalid
+	exitUsage       = 2 // not called as it should be
+	exitUnreachable = 3 // the gateway it talks to does not answer
+)
+
+// exit is an error that chooses the exit status.
+type exit struct {
+	status int
+	err    error
+}
+
+func (e exit) Error() string { return e.err.Error() }
+func (e exit) Unwrap() error { return e.err }
+
+// run is the whole program, for main and for tests: it returns the exit
+// status. What a person reads goes to out, what went wrong to errs.
+func run(ctx context.Context, args, environ []string, out, errs io.Writer) int {
+	root := &cobra.Command{
+		Use:   "ropeline",
+		Short: "A waiting room gateway",
+		Long: `Ropeline stands in front of a shop as a reverse proxy. For the paths named in
+its YAML file it lets in only as many visitors as the shop can take; everyone
+else waits on a page with a fair place in line, and is let in by itself.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return exit{exitUsage, errors.New("name a command; ropeline --help lists them")}
+		},
+	}
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	root.AddCommand(gatewayCommand(environ), validateCommand(environ), healthcheckCommand(environ), versionCommand())
+
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(errs, "ropeline:", err)
+	var chosen exit
+	switch {
+	case errors.As(err, &chosen):
+		return chosen.status
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "):
+		return exitUsage // cobra has no type for these
+	}
+	return exitRefused
+}
+
+// variable returns a variable of an environment in the form of os.Environ, or
+// otherwise where it is unset or empty.
+func variable(environ []string, name, otherwise string) string {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok && value != "" {
+			return value
+		}
+	}
+	return otherwise
+}
+
+// configFlag gives a command its --config.
+func configFlag(cmd *cobra.Command, environ []string) *string {
+	return cmd.Flags().String("config", variable(environ, "ROPELINE_CONFIG", "ropeline.yaml"),
+		"the YAML `file`; also $ROPELINE_CONFIG")
+}
