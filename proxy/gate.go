@@ -11,8 +11,9 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -312,7 +313,7 @@ func requestID(r *http.Request, trusted bool) string {
 			return ids[0]
 		}
 	}
-	return rand.Text()
+	return strconv.FormatUint(rand.Uint64(), 36) // to be told apart, not to be kept secret
 }
 
 func validRequestID(s string) bool {

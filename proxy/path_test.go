@@ -163,7 +163,10 @@ func checkOpen(t interface {
 	if !valid || gated {
 		return
 	}
-	p, _, _ := strings.Cut(target, "?")
+	// What the shop is sent: net/url writes a path anew that holds characters
+	// no path may.
+	u, _ := url.ParseRequestURI(target)
+	p := u.EscapedPath()
 	for _, step := range steps {
 		p = upstreamReadings[step%len(upstreamReadings)](p)
 		if leadsToDrop(p) {
