@@ -44,6 +44,7 @@ func (d *decoder) derive(c *Config) {
 // check holds the values against each other. It sets nothing.
 func (d *decoder) check(c *Config) {
 	d.checkListen(c)
+	d.checkStore(c)
 	d.checkNetworks(c)
 	d.checkKeys(c)
 	d.checkActivities(c)
@@ -85,6 +86,38 @@ func (d *decoder) checkListen(c *Config) {
 	}
 	if d.sound("listen.admin") && c.Listen.Admin != "" && !isLoopback(c.Listen.Admin) {
 		d.problem("listen.admin", "%q can be reached from other machines; authentication is not available yet in this build, so use 127.0.0.1, [::1] or localhost", c.Listen.Admin)
+	}
+}
+
+func (d *decoder) checkStore(c *Config) {
+	const at = "store.redis."
+	r := c.Store.Redis
+	if !d.sound("store.type", at+"mode", at+"addresses", at+"master_name", at+"db") {
+		return
+	}
+	if c.Store.Type != "redis" {
+		if len(r.Addresses) > 0 {
+			d.problem("store.redis", "means nothing with store.type %s", c.Store.Type)
+		}
+		return
+	}
+	switch {
+	case len(r.Addresses) == 0:
+		d.problem(at+"addresses", "is empty: where is Redis?")
+	case r.Mode == "single" && len(r.Addresses) > 1:
+		d.problem(at+"addresses", "names %d servers; with mode single there is one", len(r.Addresses))
+	}
+	if r.Mode == "sentinel" && r.MasterName == "" {
+		d.problem(at+"master_name", "is missing; sentinels are asked for a master by name")
+	}
+	if r.Mode != "sentinel" && r.MasterName != "" {
+		d.problem(at+"master_name", "means nothing with mode %s", r.Mode)
+	}
+	if r.Mode == "cluster" && r.DB != 0 {
+		d.problem(at+"db", "must be 0: a cluster has no other")
+	}
+	if d.given("store.path") {
+		d.warn("store.path", "is not used with store.type redis")
 	}
 }
 

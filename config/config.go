@@ -60,9 +60,9 @@ type TLS struct {
 
 // Store is where the lines are kept.
 type Store struct {
-	Type  string `key:"type,later" default:"memory" enum:"memory|redis" doc:"memory: in this process, written to a file before each answer."`
+	Type  string `key:"type" default:"memory" enum:"memory|redis" doc:"memory: in this process, written to a file before each answer; redis: shared by any number of gateways."`
 	Path  string `key:"path" default:"ropeline.db" form:"text" doc:"The file of the memory store, from the working directory."`
-	Redis Redis  `key:"redis,later" doc:"Redis. In its durations a bare integer means seconds."`
+	Redis Redis  `key:"redis" doc:"Redis. In its durations a bare integer means seconds."`
 }
 
 // Redis is how a Redis store is reached.

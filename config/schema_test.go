@@ -288,8 +288,8 @@ func TestSchema_RefusesWhatLoadRefuses(t *testing.T) {
 	}
 	for i, text := range []string{
 		"lisen: {}", "listen: {htpp: \":80\"}", "log: {level: loud}", "log: {access: \"true\"}", "poll: {min: 2}",
-		"poll: {budget: fast}", "limits: {header_bytes: 16KB}", "prefix: /", "tls: {mode: acme}", "store: {type: redis}",
-		"store: {redis: {addresses: [\"a:1\"]}}", "database: {host: db}", "database: {port: 1}", "keys: [{alg: HS256}]",
+		"poll: {budget: fast}", "limits: {header_bytes: 16KB}", "prefix: /", "tls: {mode: acme}",
+		"database: {host: db}", "database: {port: 1}", "keys: [{alg: HS256}]",
 		"keys: [{kid: a, alg: HS512}]", "api: {enabled: true}", "listen: {https: \":443\"}", "trusted_proxies: 10.0.0.0/8",
 		"activities: [{name: A}]", "activities: [{id: 0, name: A}]", "activities: [{id: 1, name: A, tenant: A}]",
 		"activities: [{id: 1, name: A, sku: a}]", "activities: [{id: 1, name: A, bind: [user_agent]}]",
