@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,13 +23,20 @@ import (
 // missed some.
 type unwritten struct {
 	all      bool
+	windows  bool // both windows of presence, whole: they moved on
+	dropped  []int64
 	turns    map[int64]struct{}
 	sessions map[string]struct{}
 	ended    map[string]struct{}
+
+	identities map[string]struct{}
 }
 
 func newUnwritten() unwritten {
-	return unwritten{turns: map[int64]struct{}{}, sessions: map[string]struct{}{}, ended: map[string]struct{}{}}
+	return unwritten{
+		turns: map[int64]struct{}{}, sessions: map[string]struct{}{}, ended: map[string]struct{}{},
+		identities: map[string]struct{}{},
+	}
 }
 
 // retryAfter is how long a file that could not be written is left alone.
@@ -40,6 +48,8 @@ type file struct {
 	db    *bolt.DB
 	store *MemoryStore
 	wake  chan struct{}
+
+	closed chan struct{} // closed when nothing is written any more
 
 	mu   sync.Mutex    // protects next and err
 	next chan struct{} // closed when what is in memory now was written, or could not be
@@ -67,8 +77,20 @@ func (f *file) want(wait bool) <-chan struct{} {
 // OpenMemory opens a store that keeps its lines in a file at path, made if
 // need be. Run must be called for steps to be answered. A nil clock is the
 // machine's.
-func OpenMemory(path string, clock func() time.Time) (*MemoryStore, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+func OpenMemory(path string, clock func() time.Time) (store *MemoryStore, err error) {
+	// bbolt panics over pages that are not what they should be, and reads of a
+	// file that was cut short are memory faults.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var db *bolt.DB
+	defer func() {
+		if damage := recover(); damage != nil {
+			store, err = nil, fmt.Errorf("open store file %s: it is damaged: %v", path, damage)
+			if db != nil {
+				err = errors.Join(err, db.Close())
+			}
+		}
+	}()
+	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("open store file %s: another process has it open", path)
@@ -78,7 +100,7 @@ func OpenMemory(path string, clock func() time.Time) (*MemoryStore, error) {
 		return nil, fmt.Errorf("open store file %s: %w", path, err)
 	}
 	m := &MemoryStore{lines: map[LineID]*line{}}
-	m.file = &file{db: db, store: m, wake: make(chan struct{}, 1), next: make(chan struct{})}
+	m.file = &file{db: db, store: m, wake: make(chan struct{}, 1), next: make(chan struct{}), closed: make(chan struct{})}
 	last, err := m.file.read(m)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read store file %s: %w", path, err), db.Close())
@@ -94,6 +116,8 @@ func OpenMemory(path string, clock func() time.Time) (*MemoryStore, error) {
 // resume brings a line that was read from a file back to work: nobody could
 // be heard meanwhile, and no session could be used.
 func (l *line) resume(now Instant) {
+	l.clock = now
+	now = max(now+l.behind, l.at)
 	for visitor, s := range l.sessions {
 		if l.ended[visitor] != 0 {
 			continue
@@ -104,12 +128,14 @@ func (l *line) resume(now Instant) {
 	}
 	l.listenAnew(now)
 	l.credit = 0
-	l.at = max(l.at, now)
+	l.at = now
 	// The limits of the last run stand until the first tick tells new ones.
 }
 
 // Run writes what changed, at once where an answer waits for it and each tick
-// otherwise, until ctx ends; then it writes the rest and closes the file.
+// otherwise, until ctx ends; then it writes the rest and closes the file, and
+// steps that would have to be written are answered with ErrUnavailable. It may
+// be called once.
 func (m *MemoryStore) Run(ctx context.Context) error {
 	if m.file == nil {
 		<-ctx.Done()
@@ -123,6 +149,7 @@ func (m *MemoryStore) Run(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			err := m.file.write()
+			close(m.file.closed)
 			return errors.Join(err, m.file.db.Close())
 		}
 		if err := m.file.write(); err != nil {
@@ -191,15 +218,20 @@ var (
 	turnsBucket    = []byte("turns")
 	sessionsBucket = []byte("sessions")
 	endedBucket    = []byte("ended")
+	identityBucket = []byte("identities")
 	mapBuckets     = [][]byte{[]byte("heard"), []byte("heard-before"), []byte("off"), []byte("done")}
 )
+
+// windowBuckets is how many of mapBuckets are the windows of presence.
+const windowBuckets = 2
 
 func (l *line) mapsKept() []*marks { return []*marks{&l.heard, &l.heardBefore, &l.off, &l.done} }
 
 // lineSet is what a transaction writes of one line; a nil value deletes.
 type lineSet struct {
 	id    LineID
-	all   bool // whatever the file has of the line goes first
+	all   bool     // whatever the file has of the line goes first
+	empty [][]byte // and of these buckets
 	state []byte
 	puts  []put
 }
@@ -221,6 +253,8 @@ type lineState struct {
 	Lost, First               int64
 	Nameless                  int64
 	NamelessUntil, BlindUntil Instant
+	Reentry, Behind           Instant
+	Overrides                 Overrides
 }
 
 func (l *line) state() lineState {
@@ -229,6 +263,7 @@ func (l *line) state() lineState {
 		Credit: l.credit, Born: l.born, At: l.at, Window: l.window, ClaimClock: l.claimClock,
 		Limits: l.limits, Limited: l.limited, Steps: l.steps, Lost: l.lost, First: l.off.first,
 		Nameless: l.nameless, NamelessUntil: l.namelessUntil, BlindUntil: l.blindUntil,
+		Reentry: l.reentry, Behind: l.behind, Overrides: l.overrides,
 	}
 }
 
@@ -245,13 +280,20 @@ func (s lineState) encode() []byte {
 func (l *line) take(id LineID) (set lineSet, changed bool) {
 	state := l.state()
 	set = lineSet{id: id, all: l.unwritten.all, state: state.encode()}
-	state.At, state.Credit, state.ClaimClock = 0, 0, 0
+	state.At, state.Credit, state.ClaimClock, state.Window = 0, 0, 0, 0
 	still := state.encode()
 	changed = !bytes.Equal(still, l.still)
 	l.still = still
 	for i, m := range l.mapsKept() {
+		anew := set.all || l.unwritten.windows && i < windowBuckets
+		if anew && !set.all {
+			set.empty = append(set.empty, mapBuckets[i])
+		}
+		for _, index := range l.unwritten.dropped {
+			set.puts = append(set.puts, put{bucket: mapBuckets[i], key: blockKey(index)})
+		}
 		for j, b := range m.blocks {
-			if b == nil || !b.dirty && !set.all {
+			if b == nil || !b.dirty && !anew {
 				continue
 			}
 			b.dirty = false
@@ -267,6 +309,9 @@ func (l *line) take(id LineID) (set lineSet, changed bool) {
 		}
 		for visitor := range l.ended {
 			l.unwritten.ended[visitor] = struct{}{}
+		}
+		for id := range l.identities {
+			l.unwritten.identities[id] = struct{}{}
 		}
 	}
 	for n := range l.unwritten.turns {
@@ -293,8 +338,19 @@ func (l *line) take(id LineID) (set lineSet, changed bool) {
 		}
 		set.puts = append(set.puts, p)
 	}
+	for id := range l.unwritten.identities {
+		p := put{bucket: identityBucket, key: []byte(id)}
+		if kept, ok := l.identities[id]; ok {
+			end, _ := l.identityEnd.get(id)
+			for _, v := range []int64{kept.Number, kept.Epoch, int64(end)} {
+				p.value = binary.BigEndian.AppendUint64(p.value, uint64(v))
+			}
+			p.value = append(p.value, kept.Visitor...)
+		}
+		set.puts = append(set.puts, p)
+	}
 	l.unwritten = newUnwritten()
-	return set, changed || set.all || len(set.puts) > 0
+	return set, changed || set.all || len(set.puts)+len(set.empty) > 0
 }
 
 func (f *file) commit(sets []lineSet) error {
@@ -325,6 +381,11 @@ func (set lineSet) write(lines *bolt.Bucket) error {
 	}
 	if err := b.Put(stateKey, set.state); err != nil {
 		return err
+	}
+	for _, name := range set.empty {
+		if err := b.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+			return err
+		}
 	}
 	for _, p := range set.puts {
 		in, err := b.CreateBucketIfNotExists(p.bucket)
@@ -357,7 +418,8 @@ func (f *file) writeKeys(keys []Key) error {
 	})
 }
 
-// read fills a store from the file, and returns the latest instant in it.
+// read fills a store from the file, and returns the latest instant in it, by
+// the store's clock.
 func (f *file) read(m *MemoryStore) (last Instant, err error) {
 	err = f.db.View(func(tx *bolt.Tx) error {
 		if b := tx.Bucket(keysBucket); b != nil {
@@ -379,7 +441,7 @@ func (f *file) read(m *MemoryStore) (last Instant, err error) {
 				return fmt.Errorf("line %s: %w", id, err)
 			}
 			m.lines[id] = l
-			last = max(last, l.at)
+			last = max(last, l.at-l.behind)
 			return nil
 		})
 	})
@@ -399,13 +461,15 @@ func readLine(b *bolt.Bucket) (*line, error) {
 	l.born, l.window, l.claimClock = s.Born, s.Window, s.ClaimClock
 	l.limits, l.limited, l.steps, l.lost = s.Limits, s.Limited, s.Steps, s.Lost
 	l.nameless, l.namelessUntil, l.blindUntil = s.Nameless, s.NamelessUntil, s.BlindUntil
+	l.reentry, l.behind = s.Reentry, s.Behind
+	l.overrides, l.told = s.Overrides, s.Limits
 
 	for i, m := range l.mapsKept() {
 		m.first = s.First
 		err := each(b, mapBuckets[i], blockWords*8, func(key, value []byte) {
 			index := int64(binary.BigEndian.Uint64(key))
 			for w := range int64(blockWords) {
-				m.word(index*blockWords+w, binary.BigEndian.Uint64(value[w*8:]), 0, 0)
+				m.word(index*blockWords+w, binary.BigEndian.Uint64(value[w*8:]), 0, l.version)
 			}
 			if block := m.at(index << blockShift); block != nil {
 				block.dirty = false
@@ -426,7 +490,7 @@ func readLine(b *bolt.Bucket) (*line, error) {
 				if off := l.off.at(base); off != nil {
 					word &^= off.words[w]
 				}
-				l.waiting.word(base>>6+int64(w), word, 0, 0)
+				l.waiting.word(base>>6+int64(w), word, 0, l.version)
 			}
 		}
 	}
@@ -445,10 +509,26 @@ func readLine(b *bolt.Bucket) (*line, error) {
 		each(b, endedBucket, 8, func(key, value []byte) {
 			e := Ended{string(key), Instant(binary.BigEndian.Uint64(value))}
 			l.ended[e.Visitor] = e.Until
-			l.endedLog = append(l.endedLog, endedAt{Ended: e})
+			l.endedLog = append(l.endedLog, endedAt{e, l.version})
 		}),
+		l.readIdentities(b.Bucket(identityBucket)),
 	)
 	return l, err
+}
+
+func (l *line) readIdentities(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(key, value []byte) error {
+		if len(value) < 24 {
+			return fmt.Errorf("%s: %w", identityBucket, errTorn)
+		}
+		number := func(i int) int64 { return int64(binary.BigEndian.Uint64(value[i*8:])) }
+		l.identities[string(key)] = identity{Visitor: string(value[24:]), Number: number(0), Epoch: number(1)}
+		l.identityEnd.set(string(key), Instant(number(2)))
+		return nil
+	})
 }
 
 func each(b *bolt.Bucket, name []byte, size int, do func(key, value []byte)) error {

@@ -71,6 +71,9 @@ type Limits struct {
 	Idle      time.Duration // a session ends this long after its last use
 	Max       time.Duration // and this long after it began, whatever its use
 
+	JoinsPerHour int64 // most joins of one network per hour; 0: no limit
+	JoinBurst    int64 // most of them at one instant
+
 	StartAt time.Time // no one joins before; zero: no start
 	EndAt   time.Time // no one joins or is released after; zero: no end
 }
@@ -88,9 +91,9 @@ func LeastBurst(ratePerHour int64) int64 {
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// check refuses limits under which a line could not keep its promises. It
+// Check refuses limits under which a line could not keep its promises. It
 // guards the store against its caller; the words for admins are config's.
-func (l Limits) check() error {
+func (l Limits) Check() error {
 	switch {
 	case l.Capacity < 0:
 		return fmt.Errorf("capacity %d is negative", l.Capacity)
@@ -98,6 +101,8 @@ func (l Limits) check() error {
 		return fmt.Errorf("rate %d/h is not within 0 and %d/h", l.RatePerHour, int64(MaxRatePerHour))
 	case l.Burst < 1 || l.Burst > MaxBurst:
 		return fmt.Errorf("burst %d is not within 1 and %d", l.Burst, int64(MaxBurst))
+	case l.JoinsPerHour < 0 || l.JoinsPerHour > MaxRatePerHour || l.JoinsPerHour > 0 && l.JoinBurst < 1:
+		return fmt.Errorf("join limit %d/h with a burst of %d cannot be kept", l.JoinsPerHour, l.JoinBurst)
 	case l.Claim <= 0 || l.Absence <= 0 || l.HoldPlace < 0 || l.Idle <= 0 || l.Max <= 0:
 		return fmt.Errorf("claim, absence, session.idle and session.max must be above zero, hold_place not below")
 	}
@@ -122,6 +127,9 @@ func strictest(a, b Limits) Limits {
 	a.HoldPlace = max(a.HoldPlace, b.HoldPlace)
 	a.Idle = min(a.Idle, b.Idle)
 	a.Max = min(a.Max, b.Max)
+	if b.JoinsPerHour > 0 && (a.JoinsPerHour == 0 || b.JoinsPerHour < a.JoinsPerHour) {
+		a.JoinsPerHour, a.JoinBurst = b.JoinsPerHour, b.JoinBurst
+	}
 	if b.StartAt.After(a.StartAt) {
 		a.StartAt = b.StartAt
 	}

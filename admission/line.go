@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"math/bits"
 	"slices"
 	"sort"
 	"time"
@@ -19,15 +20,22 @@ type line struct {
 	born  Instant
 	at    Instant // of the last step; the line's time never runs back
 
+	// The line's time is the store's clock plus behind: a store that comes
+	// back on a machine whose clock is behind goes on where gateways knew it.
+	clock, behind Instant
+
 	released int64
 	turned   int64
 	admitted int64
 	credit   int64
 	version  int64 // counts steps
 
-	limited  bool // whether limits were ever told
-	limits   Limits
+	limited  bool   // whether limits were ever told
+	limits   Limits // in force
+	told     Limits // the strictest that gateways told lately
 	gateways map[string]gatewayLimits
+
+	overrides Overrides
 
 	// Presence: a number is present if it was heard in this window or the
 	// last. waiting = (heard ∪ heardBefore) \ off, kept so at every change.
@@ -50,8 +58,19 @@ type line struct {
 	steps []step
 	lost  int64
 
-	batches  map[string]int64 // the first number of each batch of joins
+	// Until listening no place is lost: nobody could be heard of late, so
+	// nobody counts as absent.
+	listening Instant
+
+	batches  map[string][]int64 // the numbers of each batch of joins
 	batchEnd deadlines[string]
+
+	identities  map[string]identity
+	identityEnd deadlines[string]
+
+	// throttles are when each network has used up what it may: the theoretical
+	// arrival time of the generic cell rate algorithm (ITU-T I.371).
+	throttles deadlines[string]
 
 	settling *settling // nil: whole
 
@@ -60,6 +79,7 @@ type line struct {
 	nameless      int64
 	namelessUntil Instant
 	blindUntil    Instant // no turn before: nobody could say who is present
+	reentry       Instant // until then a session from before born may enter again
 
 	unwritten unwritten // what the file does not know of the line yet
 	still     []byte    // the state that was last written, without what moves with time
@@ -94,22 +114,26 @@ type settling struct {
 
 func newLine(now Instant) *line {
 	return &line{
-		Floor: Floor{Epoch: 1}, born: now, at: now, window: now,
+		Floor: Floor{Epoch: 1}, born: now, at: now, clock: now, window: now,
+		version:    1, // 0 is before everything
 		gateways:   map[string]gatewayLimits{},
 		turns:      newDeadlines[int64](),
 		sessions:   map[string]*Admission{},
 		sessionEnd: newDeadlines[string](),
 		ended:      map[string]Instant{},
-		batches:    map[string]int64{},
+		batches:    map[string][]int64{},
 		batchEnd:   newDeadlines[string](),
-		unwritten:  newUnwritten(),
+		identities: map[string]identity{}, identityEnd: newDeadlines[string](),
+		throttles: newDeadlines[string](),
+		unwritten: newUnwritten(),
 	}
 }
 
 // advance brings the line to now. It begins every step.
 func (l *line) advance(call Call, now Instant) {
 	l.version++
-	now = max(now, l.at)
+	l.clock = now
+	now = max(now+l.behind, l.at)
 	elapsed := now - l.at
 	worked := min(elapsed, Instant(mostCatchUp.Microseconds()))
 
@@ -134,6 +158,12 @@ func (l *line) advance(call Call, now Instant) {
 	}
 	for batch, ok := l.batchEnd.due(now); ok; batch, ok = l.batchEnd.due(now) {
 		delete(l.batches, batch)
+	}
+	for id, ok := l.identityEnd.due(now); ok; id, ok = l.identityEnd.due(now) {
+		delete(l.identities, id)
+		l.unwritten.identities[id] = struct{}{}
+	}
+	for _, ok := l.throttles.due(now); ok; _, ok = l.throttles.due(now) {
 	}
 	for len(l.endedLog) > 0 && l.endedLog[0].Until <= now {
 		delete(l.ended, l.endedLog[0].Visitor)
@@ -182,7 +212,7 @@ func (l *line) keepSteps(now Instant) {
 		return
 	}
 	hold := Instant(l.limits.HoldPlace.Microseconds())
-	for len(l.steps) > 0 && now-l.steps[0].At >= hold {
+	for len(l.steps) > 0 && now-l.steps[0].At >= hold && now >= l.listening {
 		l.lost = max(l.lost, l.steps[0].Released)
 		l.steps = l.steps[1:]
 	}
@@ -198,6 +228,7 @@ func (l *line) keepSteps(now Instant) {
 // turnWindow begins the next window: who was heard in neither of the last two
 // is absent from now on.
 func (l *line) turnWindow(now Instant) {
+	l.unwritten.windows = l.unwritten.windows || len(l.heard.blocks)+len(l.heardBefore.blocks) > 0
 	l.heardBefore, l.heard = l.heard, marks{first: l.heard.first}
 	l.window = now
 	for i, b := range l.waiting.blocks {
@@ -232,6 +263,8 @@ func (l *line) listenAnew(now Instant) {
 	}
 	l.heard = marks{first: l.heardBefore.first}
 	l.window = now
+	l.listening = now.Add(l.limits.Absence)
+	l.unwritten.windows = true
 }
 
 // dropPassed forgets the blocks of numbers all of which have entered, left or
@@ -249,6 +282,7 @@ func (l *line) dropPassed() {
 		for _, m := range l.maps() {
 			m.drop(index + 1)
 		}
+		l.unwritten.dropped = append(l.unwritten.dropped, index)
 	}
 }
 
@@ -260,21 +294,33 @@ func (l *line) maps() []*marks {
 // heard lately in force: a cut counts at once, a raise when all have it.
 func (l *line) setLimits(gateway string, limits Limits) {
 	l.gateways[gateway] = gatewayLimits{limits, l.at}
-	was := l.limits
-	l.limits = limits
+	l.told = limits
 	for name, other := range l.gateways {
 		if l.at-other.at > Instant(limitsTime.Microseconds()) {
 			delete(l.gateways, name)
 			continue
 		}
-		l.limits = strictest(l.limits, other.limits)
+		l.told = strictest(l.told, other.limits)
 	}
+	l.enforce()
+}
+
+// override puts an operator's decisions in force.
+func (l *line) override(o Overrides) {
+	o.Version = l.overrides.Version + 1
+	l.overrides = o
+	if l.limited {
+		l.enforce()
+	}
+}
+
+// enforce puts in force what gateways told and the operator decided.
+func (l *line) enforce() {
+	was := l.limits
+	l.limits = l.overrides.apply(l.told)
 	if !l.limited {
 		l.limited = true
-		l.credit = l.limits.Burst * creditUnit
-		if l.born != l.at { // healed, or restarted: idle time is not saved up
-			l.credit = 0
-		}
+		l.credit = l.limits.Burst * creditUnit // a healed line loses it when it is whole
 		return
 	}
 	if was.Mode == ModeHold && l.limits.Mode != ModeHold {
@@ -387,47 +433,127 @@ func (l *line) quiet(visitor string, n int64, idle time.Duration) (Admission, bo
 	return l.enter(visitor, n, idle), true
 }
 
+// identity is the ticket of a visitor whom the shop knows.
+type identity struct {
+	Visitor string
+	Number  int64
+	Epoch   int64
+}
+
+// identityTime is how long an identity's ticket is remembered: as long as a
+// queue token lives.
+const identityTime = queueTicketLife
+
 // join gives newcomers their numbers. nil: the line takes no one now.
 func (l *line) join(batch string, newcomers []Newcomer) []Place {
-	if first, ok := l.batches[batch]; ok {
-		return l.joined(first, newcomers)
+	if numbers, ok := l.batches[batch]; ok && len(numbers) == len(newcomers) {
+		return l.joined(numbers, newcomers)
 	}
 	if l.settling != nil || !l.limited || l.limits.Mode == ModeClosed || !l.limits.begun(l.at) || l.limits.over(l.at) {
 		return nil
 	}
-	l.batches[batch] = l.Issued + 1
-	l.batchEnd.set(batch, l.at.Add(batchMemory))
+	numbers := make([]int64, len(newcomers))
 	places := make([]Place, len(newcomers))
 	for i, newcomer := range newcomers {
-		l.Issued++
-		l.hearOne(l.Issued)
-		places[i].Number = l.Issued
-		// No token came back from this visitor yet: a bot, a prefetch or a
-		// curl must not hold a seat for the whole idle time.
-		idle := min(l.limits.Idle, 2*l.limits.Claim)
-		if admission, ok := l.quiet(newcomer.Visitor, l.Issued, idle); ok {
-			places[i].Admission = admission
-			continue
-		}
-		places[i].Position = l.waiting.count // all others have lower numbers
+		places[i] = l.joinOne(newcomer)
+		numbers[i] = places[i].Number
 	}
+	l.batches[batch] = numbers
+	l.batchEnd.set(batch, l.at.Add(batchMemory))
 	return places
+}
+
+func (l *line) joinOne(newcomer Newcomer) Place {
+	if id, ok := l.identities[newcomer.Identity]; ok && newcomer.Identity != "" {
+		if place, ok := l.placeOf(id); ok {
+			return place
+		}
+	}
+	if wait := l.throttle(newcomer.Network); wait > 0 {
+		return Place{RetryAfter: wait}
+	}
+	l.Issued++
+	n := l.Issued
+	l.hearOne(n)
+	if newcomer.Identity != "" {
+		l.identities[newcomer.Identity] = identity{newcomer.Visitor, n, l.Epoch}
+		l.identityEnd.set(newcomer.Identity, l.at.Add(identityTime))
+		l.unwritten.identities[newcomer.Identity] = struct{}{}
+	}
+	// No token came back from this visitor yet: a bot, a prefetch or a curl
+	// must not hold a seat for the whole idle time.
+	idle := min(l.limits.Idle, 2*l.limits.Claim)
+	if admission, ok := l.quiet(newcomer.Visitor, n, idle); ok {
+		return Place{Number: n, Visitor: newcomer.Visitor, Admission: admission}
+	}
+	return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count} // all others have lower numbers
+}
+
+// throttle counts a join of a network, or tells how long it must wait.
+func (l *line) throttle(network string) time.Duration {
+	if network == "" || l.limits.JoinsPerHour == 0 {
+		return 0
+	}
+	each := Instant(creditUnit / l.limits.JoinsPerHour)
+	used, _ := l.throttles.get(network)
+	used = max(used, l.at) + each
+	if open := used - each*Instant(l.limits.JoinBurst); open > l.at {
+		return open.Sub(l.at)
+	}
+	l.throttles.set(network, used)
+	return 0
+}
+
+// placeOf returns the place of an identity that still has one.
+func (l *line) placeOf(id identity) (Place, bool) {
+	place := Place{Number: id.Number, Visitor: id.Visitor}
+	if s := l.sessions[id.Visitor]; s != nil && l.ended[id.Visitor] == 0 {
+		place.Admission = *s
+		return place, true
+	}
+	n := id.Number
+	_, turned := l.turns.get(n)
+	if id.Epoch != l.Epoch || n>>blockShift < l.off.first || l.done.has(n) || n <= l.lost && !l.waiting.has(n) && !turned {
+		return Place{}, false
+	}
+	l.hearOne(n)
+	place.Position = 1
+	if l.waiting.has(n) {
+		place.Position = l.waiting.below(n) + 1
+	}
+	return place, true
 }
 
 // joined answers a batch again: the same numbers, and the sessions that were
 // begun with them.
-func (l *line) joined(first int64, newcomers []Newcomer) []Place {
+func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 	places := make([]Place, len(newcomers))
 	for i, newcomer := range newcomers {
-		n := first + int64(i)
-		places[i].Number = n
-		if s := l.sessions[newcomer.Visitor]; s != nil {
-			places[i].Admission = *s
-		} else if l.waiting.has(n) {
+		n, visitor := numbers[i], newcomer.Visitor
+		if id, ok := l.identities[newcomer.Identity]; ok && id.Number == n {
+			visitor = id.Visitor
+		}
+		places[i] = Place{Number: n, Visitor: visitor}
+		switch {
+		case n == 0:
+			places[i] = Place{RetryAfter: max(Tick, l.throttleLeft(newcomer.Network))}
+		case l.sessions[visitor] != nil && l.ended[visitor] == 0:
+			places[i].Admission = *l.sessions[visitor]
+		case l.waiting.has(n):
 			places[i].Position = l.waiting.below(n) + 1
 		}
 	}
 	return places
+}
+
+// throttleLeft tells how long a network must wait, without counting a join.
+func (l *line) throttleLeft(network string) time.Duration {
+	used, ok := l.throttles.get(network)
+	if !ok || l.limits.JoinsPerHour == 0 {
+		return 0
+	}
+	each := Instant(creditUnit / l.limits.JoinsPerHour)
+	return (used + each - each*Instant(l.limits.JoinBurst)).Sub(l.at)
 }
 
 // knock answers one visitor who asks to enter.
@@ -469,12 +595,15 @@ func (l *line) knock(k Knock) Entry {
 // reenter lets in a session that the line lost: only on a token signed before
 // the line's data began. A later one that is not known has ended.
 func (l *line) reenter(k Knock) Entry {
-	if l.nameless > 0 {
+	known := k.Epoch == l.Epoch && k.Number > 0 && k.Number <= l.Issued
+	switch {
+	case known && l.dropTurn(k.Number): // entered after what is left of the line was written; the seat is the same
+	case l.nameless > 0:
 		l.nameless--
-	} else if l.limits.Capacity > 0 && l.inside()+int64(l.turns.len()) >= l.limits.Capacity {
+	case l.limits.Capacity > 0 && l.inside()+int64(l.turns.len()) >= l.limits.Capacity:
 		return Entry{Outcome: EntryWaiting}
 	}
-	if k.Epoch == l.Epoch && k.Number > 0 && k.Number <= l.Issued {
+	if known {
 		l.waiting.clear(k.Number, l.version)
 		l.off.set(k.Number, l.version)
 		l.done.set(k.Number, l.version)
@@ -488,8 +617,11 @@ func (l *line) reenter(k Knock) Entry {
 // renew moves the end of a session that is in use. It never comes earlier.
 func (l *line) renew(visitor string) Entry {
 	s := l.sessions[visitor]
-	if s == nil || l.ended[visitor] != 0 {
+	switch {
+	case l.ended[visitor] != 0, s == nil && !l.mayReenter():
 		return Entry{Outcome: EntryGone}
+	case s == nil: // not known any more is not ended: its token may bring it back
+		return Entry{Outcome: EntryWaiting}
 	}
 	s.Until = max(s.Until, min(l.at.Add(l.limits.Idle), s.Max))
 	l.sessionEnd.set(visitor, s.Until.Add(SessionGrace))
@@ -502,10 +634,8 @@ func (l *line) renew(visitor string) Entry {
 func (l *line) leave(d Departure) {
 	if s := l.sessions[d.Visitor]; s != nil {
 		l.end(Ended{d.Visitor, s.Max.Add(SessionGrace)})
-		end, _ := l.sessionEnd.get(d.Visitor)
-		l.sessionEnd.set(d.Visitor, min(end, l.at.Add(2*Tick)))
-		l.unwritten.sessions[d.Visitor] = struct{}{}
-		return
+	} else if l.mayReenter() {
+		l.end(Ended{d.Visitor, l.at.Add(l.longest() + SessionGrace)})
 	}
 	if d.Number == 0 || d.Epoch != l.Epoch || d.Number > l.Issued {
 		return
@@ -516,10 +646,26 @@ func (l *line) leave(d Departure) {
 	l.done.set(d.Number, l.version)
 }
 
-// end makes sure that no token of a visitor passes any more.
+// mayReenter reports whether there may be sessions that the line lost.
+func (l *line) mayReenter() bool { return l.settling != nil || l.at < l.reentry }
+
+// longest is how long a session may last that the line lost.
+func (l *line) longest() time.Duration {
+	if !l.limited {
+		return 7 * 24 * time.Hour // nobody has told yet
+	}
+	return l.limits.Max
+}
+
+// end makes sure that no token of a visitor passes any more, and that the seat
+// is free when every gateway has heard of it.
 func (l *line) end(e Ended) {
 	if l.ended[e.Visitor] != 0 {
 		return
+	}
+	if until, ok := l.sessionEnd.get(e.Visitor); ok {
+		l.sessionEnd.set(e.Visitor, min(until, l.at.Add(2*Tick)))
+		l.unwritten.sessions[e.Visitor] = struct{}{}
 	}
 	l.ended[e.Visitor] = e.Until
 	l.endedLog = append(l.endedLog, endedAt{e, l.version})
@@ -539,19 +685,22 @@ func (l *line) settle(call Call, now Instant) {
 	if call.Floor.Above(s.floor) {
 		s.floor = call.Floor
 	}
-	if now < s.until {
+	if now < s.until || !l.limited { // without limits nobody can say how many seats there are
 		return
 	}
 	if s.floor.Epoch > l.Epoch { // what was kept here is of an epoch that is over
 		l.newEpoch(s.floor.Epoch)
 	}
-	l.Issued = max(l.Issued, s.floor.Issued)
+	if s.floor.Epoch == l.Epoch {
+		l.Issued = max(l.Issued, s.floor.Issued)
+	}
 	l.released = min(max(l.released, s.released), l.Issued)
 	l.Issued += leap
-	l.born = now
+	l.born, l.reentry = now, now.Add(l.limits.Max)
 	l.credit = 0
-	if missing := s.seats - l.inside(); missing > 0 {
-		l.nameless, l.namelessUntil = missing, now.Add(l.limits.Idle+SessionGrace)
+	if missing := s.seats - l.inside() - int64(l.turns.len()); missing > 0 {
+		l.nameless += missing
+		l.namelessUntil = now.Add(l.limits.Idle + SessionGrace)
 	}
 	if !s.maps {
 		l.blindUntil = now.Add(l.limits.Absence)
@@ -567,6 +716,10 @@ func (l *line) heal(call Call, m Memory) {
 	if s == nil {
 		return
 	}
+	if ahead := m.Now - l.clock - l.behind; ahead > 0 {
+		l.behind += ahead
+		s.until += ahead
+	}
 	if call.Floor.Epoch > l.Epoch {
 		l.newEpoch(call.Floor.Epoch)
 	}
@@ -577,11 +730,17 @@ func (l *line) heal(call Call, m Memory) {
 		s.maps = s.maps || len(m.Pieces) > 0
 	}
 	s.seats = max(s.seats, m.Seats)
+	if m.Overrides.Version > l.overrides.Version {
+		l.overrides = m.Overrides
+		if l.limited {
+			l.enforce()
+		}
+	}
 	for _, e := range m.Ended {
 		l.end(e)
 	}
 	for _, a := range m.Sessions {
-		if l.sessions[a.Visitor] == nil && a.Until.Add(SessionGrace) > l.at {
+		if l.sessions[a.Visitor] == nil && l.ended[a.Visitor] == 0 && a.Until.Add(SessionGrace) > l.at {
 			l.setSession(a, SessionGrace)
 		}
 	}
@@ -597,9 +756,13 @@ func (l *line) recall(pieces []Piece) {
 			switch p.Map {
 			case MapDone:
 				l.done.word(w, word, 0, l.version)
-				l.off.word(w, word, 0, l.version)
+				for ; word != 0; word &= word - 1 { // what is left of the line may be from before
+					l.dropTurn(w<<6 + int64(bits.TrailingZeros64(word)))
+				}
+				fallthrough
 			case MapOff:
-				l.off.word(w, word, 0, l.version)
+				l.off.word(w, p.Bits[i], 0, l.version)
+				l.waiting.word(w, 0, p.Bits[i], l.version)
 			case MapWaiting:
 				l.hear(w, word)
 			}
@@ -607,9 +770,22 @@ func (l *line) recall(pieces []Piece) {
 	}
 }
 
-// newEpoch ends every place and turn.
+// reset ends every place and turn, those that a settling line has only heard of
+// included.
+func (l *line) reset() {
+	epoch := l.Epoch
+	if l.settling != nil {
+		epoch = max(epoch, l.settling.floor.Epoch)
+	}
+	l.newEpoch(epoch + 1)
+}
+
+// newEpoch begins an epoch, without any of what was of the last.
 func (l *line) newEpoch(epoch int64) {
 	l.Floor = Floor{Epoch: epoch}
+	if s := l.settling; s != nil {
+		s.released, s.maps = 0, false // that was of another epoch
+	}
 	l.released, l.lost, l.steps = 0, 0, nil
 	for n := range l.turns.items {
 		l.unwritten.turns[n] = struct{}{}
@@ -618,13 +794,18 @@ func (l *line) newEpoch(epoch int64) {
 	l.heard, l.heardBefore, l.waiting, l.off, l.done = marks{}, marks{}, marks{}, marks{}, marks{}
 	clear(l.batches)
 	l.batchEnd = newDeadlines[string]()
+	for id := range l.identities {
+		l.unwritten.identities[id] = struct{}{}
+	}
+	clear(l.identities)
+	l.identityEnd = newDeadlines[string]()
 	l.unwritten.all = true
 }
 
 func (l *line) head() Head {
 	return Head{
 		Now: l.at, Floor: l.Floor, Released: l.released, Lost: l.lost, Born: l.born,
-		Settling: l.settling != nil, Limits: l.limits,
+		Settling: l.settling != nil, Limits: l.limits, Overrides: l.overrides,
 		Waiting: l.waiting.count, Turns: int64(l.turns.len()), Sessions: l.inside(),
 		Turned: l.turned, Admitted: l.admitted,
 	}

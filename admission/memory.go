@@ -81,6 +81,8 @@ func (m *MemoryStore) step(ctx context.Context, call Call, lasting bool, do func
 	select {
 	case <-written:
 		return nil
+	case <-m.file.closed:
+		return fmt.Errorf("store file is closed: %w", ErrUnavailable)
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the file: %w", ctx.Err())
 	}
@@ -97,7 +99,7 @@ func (m *MemoryStore) Join(ctx context.Context, call Call, batch string, newcome
 
 // Release implements Store.
 func (m *MemoryStore) Release(ctx context.Context, call Call, limits Limits, since int64) (read Line, err error) {
-	if err := limits.check(); err != nil {
+	if err := limits.Check(); err != nil {
 		return Line{}, fmt.Errorf("limits of line %s: %w", call.Line, err)
 	}
 	err = m.step(ctx, call, false, func(l *line) {
@@ -165,10 +167,19 @@ func (m *MemoryStore) Heal(ctx context.Context, call Call, memory Memory) (head 
 	return head, err
 }
 
+// Override implements Store.
+func (m *MemoryStore) Override(ctx context.Context, call Call, overrides Overrides) (head Head, err error) {
+	err = m.step(ctx, call, true, func(l *line) {
+		l.override(overrides)
+		head = l.head()
+	})
+	return head, err
+}
+
 // Reset implements Store.
 func (m *MemoryStore) Reset(ctx context.Context, call Call) (head Head, err error) {
 	err = m.step(ctx, call, true, func(l *line) {
-		l.newEpoch(l.Epoch + 1)
+		l.reset()
 		head = l.head()
 	})
 	return head, err

@@ -16,6 +16,10 @@ const (
 	// answer by then is told that the place is kept, and asks again.
 	mostPatience = 2 * time.Second
 
+	// firstPause is the pause before a batch of joins is tried again; each
+	// further one is twice as long.
+	firstPause = 50 * time.Millisecond
+
 	// flushEvery is how often presence goes to the store.
 	flushEvery = 2 * time.Second
 
@@ -29,6 +33,12 @@ type Settings struct {
 	Limits  Limits
 	Poll    Poll
 	Message string
+
+	// Networks say how much of an address is one network to Limits.JoinsPerHour.
+	Networks Networks
+
+	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
+	OpenOnFailure bool
 }
 
 // Room is the line of one activity, in one gateway. All methods are safe for
@@ -54,6 +64,8 @@ type Room struct {
 	joins  *commit[Newcomer, Place]
 	knocks *commit[Knock, Entry]
 	renews chan string // visitors whose session was used; never waited for
+	outage outage
+	secret Secret
 
 	counts counts
 }
@@ -61,9 +73,11 @@ type Room struct {
 // OpenRoom opens the room of a line. It makes the line if the store has none,
 // so that a line is lost only if it was there. Run must be called for the
 // room to work.
-func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, ring *Keyring, settings Settings, log *zap.Logger) (*Room, error) {
+//
+// gateway is this process's own name among all, and secret the same in all.
+func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secret Secret, ring *Keyring, settings Settings, log *zap.Logger) (*Room, error) {
 	r := &Room{
-		id: id, gateway: gateway, store: store,
+		id: id, gateway: gateway, secret: secret, store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
 		renews: make(chan string, 1024),
 	}
@@ -102,6 +116,17 @@ func (r *Room) Run(ctx context.Context) error {
 
 // Arrive answers a request that wants in.
 func (r *Room) Arrive(ctx context.Context, visit Visit) Verdict {
+	verdict := r.arrive(ctx, visit)
+	// The one place where a store that is away may let someone pass. Who has a
+	// place keeps the ticket, and waits by it again when the store is back.
+	if settings := r.settings.Load(); verdict.Reason == HoldUnavailable && settings.OpenOnFailure && r.view.Load().stale() &&
+		settings.Limits.Mode != ModeHold && settings.Limits.Mode != ModeClosed && r.outage.pass(settings.Limits) {
+		return Verdict{Pass: true, Reason: PassOutage}
+	}
+	return verdict
+}
+
+func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 	v := r.view.Load()
 	now := v.now()
 	if verdict, ok := r.inside(ctx, v, visit, now); ok {
@@ -193,13 +218,21 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	}
 	ctx, cancel := context.WithTimeout(ctx, mostPatience)
 	defer cancel()
-	visitor := newVisitor()
-	place, err := r.joins.ask(ctx, Newcomer{visitor})
+	place, err := r.joins.ask(ctx, Newcomer{
+		Visitor:  newVisitor(),
+		Identity: r.secret.identity(r.id, visit.Identity),
+		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
+	})
 	if err != nil {
 		return r.hold(v, nil, now, HoldUnavailable)
 	}
+	if place.Number == 0 {
+		verdict := r.hold(r.view.Load(), nil, now, HoldLimited)
+		verdict.Status.PollAfter = jitter(max(place.RetryAfter, verdict.Status.PollAfter))
+		return verdict
+	}
 	r.counts.joins.Add(1)
-	t := &ticket{line: r.id, visitor: visitor, number: place.Number, epoch: r.floor.Load().Epoch, signed: now, kid: r.ring.Load().keys[0].id}
+	t := &ticket{line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch, signed: now, kid: r.ring.Load().keys[0].id}
 	if place.Admission.Visitor != "" {
 		return r.entered(place.Admission, t, now)
 	}
@@ -274,7 +307,12 @@ func (r *Room) Peek(_ context.Context, visit Visit) Verdict {
 	}
 	switch v.standing(t.number) {
 	case standsDone, standsLost:
-		return r.hold(v, nil, now, r.reason(v, now))
+		verdict := r.hold(v, nil, now, r.reason(v, now))
+		if kept, ok := r.sessions.Load(t.visitor); ok && !kept.(*stay).gone.Load() && now < Instant(kept.(*stay).until.Load()) {
+			// It entered, and the answer was lost: to ask again is to be in.
+			verdict.Status.State, verdict.Status.Number = StateReady, t.number
+		}
+		return verdict
 	case standsWaiting:
 		r.heard.mark(t.number)
 	}
@@ -336,7 +374,16 @@ func (r *Room) call() Call { return Call{Line: r.id, Gateway: r.gateway, Floor: 
 func (r *Room) join(ctx context.Context, newcomers []Newcomer) ([]Place, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostPatience)
 	defer cancel()
-	head, places, err := r.store.Join(ctx, r.call(), rand.Text(), newcomers)
+	batch := rand.Text()
+	head, places, err := r.store.Join(ctx, r.call(), batch, newcomers)
+	for pause := firstPause; err != nil && ctx.Err() == nil; pause *= 2 {
+		// It may have happened: the same batch gets the same numbers.
+		select {
+		case <-time.After(jitter(pause)):
+			head, places, err = r.store.Join(ctx, r.call(), batch, newcomers)
+		case <-ctx.Done():
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

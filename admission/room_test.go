@@ -50,7 +50,7 @@ func settings(limits admission.Limits) admission.Settings {
 func runRoom(t *testing.T, store admission.Store, ring *admission.Keyring, limits admission.Limits) *admission.Room {
 	t.Helper()
 	id := admission.LineID{Tenant: "demo", Activity: 123}
-	room, err := admission.OpenRoom(t.Context(), store, id, rand.Text(), ring, settings(limits), zap.NewNop())
+	room, err := admission.OpenRoom(t.Context(), store, id, rand.Text(), admission.Secret("secret"), ring, settings(limits), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -578,6 +578,47 @@ func TestRoom_StoreThatHangsDelaysNoOneInsideAndLosesNoPlace(t *testing.T) {
 	})
 }
 
+func TestRoom_OutageLetsPassAtTheRateWhereTheAdminChoseSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.RatePerHour, limits.Burst = 7200, 1 // two a second
+		store := &away{Store: admission.NewMemory(nil)}
+		room := runRoom(t, store, newRing(t, admission.NewKey()), limits)
+		open := settings(limits)
+		open.OpenOnFailure = true
+		room.Configure(open)
+		inside, waiting := &browser{room: room}, &browser{room: room}
+		inside.settleIn()
+		waiting.arrive()
+		store.hung.Store(true)
+		if v := waiting.arrive(); v.Pass {
+			t.Fatalf("the store was just there: %+v, want to wait", v)
+		}
+		time.Sleep(5 * time.Second)
+		passed := 0
+		for range 40 { // ten seconds
+			if v := (&browser{room: room}).arrive(); v.Pass {
+				if v.Reason != admission.PassOutage {
+					t.Fatalf("passes for %s, want %s", v.Reason, admission.PassOutage)
+				}
+				passed++
+			}
+			time.Sleep(250 * time.Millisecond)
+		}
+		if passed < 19 || passed > 21 {
+			t.Errorf("%d passed in ten seconds at two a second", passed)
+		}
+		store.hung.Store(false)
+		time.Sleep(3 * time.Second)
+		if v := (&browser{room: room}).arrive(); v.Pass {
+			t.Errorf("the store is back: %+v, want to wait", v)
+		}
+		if s := waiting.peek().Status; s.Number != 2 {
+			t.Errorf("the store is back: %+v, want the place of before", s)
+		}
+	})
+}
+
 func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := demoLimits()
@@ -634,7 +675,7 @@ func TestRooms_ReloadKeepsRoomsAndAnErrorChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &away{Store: admission.NewMemory(nil)}
 		ring := newRing(t, admission.NewKey())
-		rooms := admission.NewRooms(store, "g1", zap.NewNop())
+		rooms := admission.NewRooms(store, "g1", nil, zap.NewNop())
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); rooms.Run(ctx) }()

@@ -20,6 +20,7 @@ type Activity struct {
 type Rooms struct {
 	store   Store
 	gateway string
+	secret  Secret
 	log     *zap.Logger
 
 	open atomic.Pointer[map[int64]*Room] // read by every request, never changed in place
@@ -30,9 +31,10 @@ type Rooms struct {
 	work    sync.WaitGroup
 }
 
-// NewRooms returns no rooms yet. gateway is this process's own name among all.
-func NewRooms(store Store, gateway string, log *zap.Logger) *Rooms {
-	rs := &Rooms{store: store, gateway: gateway, log: log, stop: map[int64]context.CancelFunc{}}
+// NewRooms returns no rooms yet. gateway is this process's own name among all,
+// and secret the same in all.
+func NewRooms(store Store, gateway string, secret Secret, log *zap.Logger) *Rooms {
+	rs := &Rooms{store: store, gateway: gateway, secret: secret, log: log, stop: map[int64]context.CancelFunc{}}
 	rs.open.Store(&map[int64]*Room{})
 	return rs
 }
@@ -65,7 +67,7 @@ func (rs *Rooms) Open(ctx context.Context, ring *Keyring, activities []Activity)
 		r := was[a.Line.Activity]
 		if r == nil || r.id != a.Line {
 			var err error
-			if r, err = OpenRoom(ctx, rs.store, a.Line, rs.gateway, ring, a.Settings, rs.log); err != nil {
+			if r, err = OpenRoom(ctx, rs.store, a.Line, rs.gateway, rs.secret, ring, a.Settings, rs.log); err != nil {
 				errs = append(errs, err)
 				continue
 			}

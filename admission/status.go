@@ -27,7 +27,7 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 		Activity: r.id.Activity, State: StateNew,
 		QueueLength: v.waiting.count + int64(len(v.claims)),
 		Paused:      v.Paused(), Unavailable: reason == HoldUnavailable,
-		Message:  settings.Message,
+		Message:  v.message(settings.Message),
 		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
 	}
 	absence := settings.Poll.absence(v.Limits.Absence, v.waiting.count)

@@ -80,6 +80,10 @@ type Store interface {
 	// that is whole it changes nothing.
 	Heal(ctx context.Context, call Call, memory Memory) (Head, error)
 
+	// Override puts what an operator decided in place of what the gateways'
+	// files say, whole: what it leaves out is the files' again.
+	Override(ctx context.Context, call Call, overrides Overrides) (Head, error)
+
 	// Reset ends every place and turn and begins the next epoch. Sessions and
 	// their seats stay.
 	Reset(ctx context.Context, call Call) (Head, error)
@@ -136,7 +140,9 @@ type Head struct {
 	Lost     int64   // an absent number at or below it has lost its place
 	Born     Instant // when this line's data began
 	Settling bool    // the line listens to what gateways remember, and gives nothing
-	Limits   Limits  // those in force
+	Limits   Limits  // those in force, overrides included
+
+	Overrides Overrides
 
 	Waiting  int64 // numbers present and waiting
 	Turns    int64 // turns that may still be claimed
@@ -218,15 +224,27 @@ type Ended struct {
 	Until   Instant
 }
 
-// Newcomer is a visitor without a ticket.
-type Newcomer struct{ Visitor string }
+// Newcomer is a visitor without a ticket. Identity and Network are keyed
+// hashes, or empty where they are not looked at.
+type Newcomer struct {
+	Visitor  string
+	Identity string // the same identity gets the same place
+	Network  string // of one network only so many join
+}
 
 // Place is the answer to a newcomer. Admission is the zero value unless the
-// visitor was admitted at once.
+// visitor is admitted at once, or came before and is inside.
 type Place struct {
-	Number    int64
-	Position  int64 // people present and waiting before it, plus one
-	Admission Admission
+	Number   int64 // 0: none, too many came from the network
+	Position int64 // people present and waiting before it, plus one
+
+	// Visitor is whose place it is: the newcomer's, or that of the first
+	// ticket of the same identity.
+	Visitor string
+
+	// RetryAfter is when one of the network may join again, where Number is 0.
+	RetryAfter time.Duration
+	Admission  Admission
 }
 
 // Admission is a session as the store keeps it.
@@ -283,4 +301,6 @@ type Memory struct {
 	Pieces   []Piece
 	Sessions []Admission
 	Ended    []Ended
+
+	Overrides Overrides
 }

@@ -126,7 +126,7 @@ func (r *Room) forget() {
 func (r *Room) remember(ctx context.Context, was *view) error {
 	now := was.now()
 	heard := r.heard.take()
-	memory := Memory{Now: now, Released: was.Released, Seats: was.Seats(), Pieces: append(was.pieces(), heard...)}
+	memory := Memory{Now: now, Released: was.Released, Seats: was.Seats(), Overrides: was.Overrides, Pieces: append(was.pieces(), heard...)}
 	r.sessions.Range(func(visitor, kept any) bool {
 		s := kept.(*stay)
 		switch {

@@ -22,6 +22,14 @@ type view struct {
 // passed since it was asked. A session judged by it dies early, never late.
 func (v *view) now() Instant { return v.Now.Add(time.Since(v.sent)) }
 
+// message is what the operator tells visitors, or else what the file says.
+func (v *view) message(file string) string {
+	if m := v.Overrides.Message; m != nil {
+		return *m
+	}
+	return file
+}
+
 func (v *view) stale() bool { return time.Since(v.sent) > staleAfter }
 
 // update returns the view after a reading. A reading of everything (since 0)

@@ -17,6 +17,10 @@ type Visit struct {
 	// Network is the client's address, after trusted proxies were taken off.
 	Network netip.Addr
 
+	// Identity is what the shop calls the visitor; empty: nothing, or nothing
+	// that can be believed.
+	Identity string
+
 	// Looking is set where a request must not take a place of its own: an
 	// image, a script, a prefetch, a WebSocket. With a ticket it is served
 	// like any other.
@@ -94,6 +98,7 @@ const (
 	PassAdmitted Reason = "admitted" // a session that stands
 	PassEntered  Reason = "entered"  // a session that this request began
 	PassOpen     Reason = "open"     // the activity's mode lets everyone pass
+	PassOutage   Reason = "outage"   // the store is away, and the admin chose to let visitors pass
 
 	HoldWaiting     Reason = "waiting"     // has a place, or may take one
 	HoldBefore      Reason = "before"      // not started
@@ -101,6 +106,7 @@ const (
 	HoldClosed      Reason = "closed"      // takes no visitors
 	HoldFull        Reason = "full"        // the line is full
 	HoldPaused      Reason = "paused"      // no turns are given now
+	HoldLimited     Reason = "limited"     // too many joined from its network lately
 	HoldUnavailable Reason = "unavailable" // the store cannot be asked
 )
 
@@ -112,7 +118,7 @@ type Verdict struct {
 	// Status is what a held visitor is told.
 	Status Status
 
-	// Session is set on a Pass that has one (PassOpen has none).
+	// Session is set on a Pass that has one (PassOpen and PassOutage have none).
 	Session Session
 
 	// Queue and Admission are tickets the visitor must now keep; none: what

@@ -138,11 +138,11 @@ type Activity struct {
 	EndAt          time.Time     `key:"end_at" doc:"When the activity is over, RFC 3339 with offset; empty: never."`
 	Prequeue       time.Duration `key:"prequeue,later" default:"15m" min:"0s" doc:"How long before the start visitors may join the draw."`
 	AfterEnd       string        `key:"after_end,later" default:"page" enum:"page|open" doc:"What visitors get after the end."`
-	OnStoreFailure string        `key:"on_store_failure,later" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
+	OnStoreFailure string        `key:"on_store_failure" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
 
 	Bind      []string  `key:"bind,later" enum:"user_agent|network" doc:"What a token is bound to."`
-	Identity  Identity  `key:"identity,later" doc:"What makes two visitors the same person."`
-	JoinLimit JoinLimit `key:"join_limit,later" doc:"Places that one network may take."`
+	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
+	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
 	Bypass    []Bypass  `key:"bypass,later" doc:"Requests that pass without waiting."`
 	Draw      Draw      `key:"draw,later" doc:"The draw."`
 	Stock     Stock     `key:"stock,later" doc:"What is left of the article."`
@@ -158,14 +158,14 @@ type Session struct {
 
 // Identity names where the shop says who a visitor is.
 type Identity struct {
-	Header string `key:"header" doc:"A request header."`
-	Cookie string `key:"cookie" doc:"A cookie."`
-	Claim  string `key:"claim" doc:"A claim of the shop's JWT."`
+	Header string `key:"header" form:"header" doc:"A request header that a trusted proxy sets; from others it is not believed."`
+	Cookie string `key:"cookie" form:"cookie" doc:"A cookie that the shop sets, hard to guess."`
+	Claim  string `key:"claim,later" doc:"A claim of the shop's JWT."`
 }
 
 // JoinLimit bounds the places that one network may take.
 type JoinLimit struct {
-	Rate Rate  `key:"rate" default:"120/m" doc:"Places per network."`
+	Rate Rate  `key:"rate" default:"120/m" doc:"Places per network; empty: no limit."`
 	IPv4 int64 `key:"ipv4" default:"32" min:"8" max:"32" doc:"Length of an IPv4 network's prefix."`
 	IPv6 int64 `key:"ipv6" default:"64" min:"16" max:"128" doc:"Length of an IPv6 network's prefix."`
 }

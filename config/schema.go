@@ -166,6 +166,14 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`),
 		want:    `an upstream's name: 1 to 50 lower-case letters, digits, _ and -, the first a letter or digit`,
 	},
+	"header": {
+		pattern: regexp.MustCompile("^([A-Za-z0-9-]{1,100})?$"),
+		want:    `a header's name: letters, digits and dashes`,
+	},
+	"cookie": {
+		pattern: regexp.MustCompile("^([A-Za-z0-9!#$&'*+.^_`|~-]{1,100})?$"),
+		want:    `a cookie's name`,
+	},
 	"kid": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`),
 		want:    `a key's name: 1 to 64 letters, digits, dots, _ and -`,

@@ -179,13 +179,15 @@ func (x *exchange) serve(r *http.Request) {
 // arrive asks the room, and does as it says.
 func (x *exchange) arrive(r *http.Request) {
 	activity := x.route.Activity
-	x.verdict = activity.Room.Arrive(r.Context(), x.who.Visit(r, activity.ID))
+	visit := x.who.Visit(r, activity.ID)
+	visit.Identity = x.who.Identity(r, activity.Identity)
+	x.verdict = activity.Room.Arrive(r.Context(), visit)
 	x.reason = string(x.verdict.Reason)
 	switch {
 	case !x.verdict.Pass:
 		x.hold(r)
-	case x.verdict.Reason == admission.PassOpen:
-		x.pass(r, outcomeBypass, "open")
+	case x.verdict.Reason == admission.PassOpen, x.verdict.Reason == admission.PassOutage:
+		x.pass(r, outcomeBypass, x.reason)
 	default:
 		x.pass(r, outcomeAdmitted, "")
 	}

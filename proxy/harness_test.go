@@ -177,7 +177,7 @@ func openRoom(t testing.TB, id int64, limits admission.Limits) *admission.Room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: id}, "g1", ring,
+	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: id}, "g1", admission.Secret("secret"), ring,
 		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

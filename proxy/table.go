@@ -21,6 +21,9 @@ type Activity struct {
 	Tenant string
 	Room   Room
 
+	// Identity is where requests say who a visitor is; zero: nowhere.
+	Identity visitor.Identity
+
 	// Idle is how long a session lasts unused. An open WebSocket or event
 	// stream is asked for four times as often.
 	Idle time.Duration

@@ -69,7 +69,7 @@ func gateway(t testing.TB, limits admission.Limits) (*httptest.Server, *admissio
 	if err != nil {
 		t.Fatal(err)
 	}
-	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: 123}, "g1", ring,
+	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: 123}, "g1", admission.Secret("secret"), ring,
 		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

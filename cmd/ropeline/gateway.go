@@ -99,39 +99,34 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		defer admin.Close()
 	}
-	memory, err := admission.OpenMemory(loaded.Store.Path, nil)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	kept, err := openStore(ctx, loaded.Store, metrics, log)
 	if err != nil {
-		return fmt.Errorf("store.path: %w", err)
+		return err
 	}
-
-	// The store outlives everything that asks it.
-	storeEnds, endStore := context.WithCancel(context.WithoutCancel(ctx))
-	stored := make(chan error, 1)
-	go func() { stored <- memory.Run(storeEnds) }()
-	defer func() {
-		endStore()
-		if err := <-stored; err != nil {
+	defer func() { // it outlives everything that asks it
+		if err := kept.close(); err != nil {
 			log.Error("store not closed", zap.Error(err))
 		}
 	}()
-
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	g := &gateway{
 		path: path, environ: environ, log: log,
 		prefix: loaded.Prefix, bodyBytes: loaded.Limits.BodyBytes,
-		store: meter(memory, metrics), loads: newConfigMetrics(metrics),
+		store: meter(kept.store, metrics), loads: newConfigMetrics(metrics),
 	}
-	g.rooms = admission.NewRooms(g.store, rand.Text()[:8], log)
+	secret, err := roomSecret(ctx, g.store)
+	if err != nil {
+		return err
+	}
+	g.rooms = admission.NewRooms(g.store, rand.Text()[:8], secret, log)
 	metrics.MustRegister(roomMetrics{g.rooms})
 	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
 	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
 		a, ok := (*g.pages.Load())[id]
 		return a, ok
 	})
-	g.health = api.NewHealth(version(), func() []api.Dependency {
-		return []api.Dependency{{Name: "store", Check: func(context.Context) error { return memory.Health() }}}
-	})
+	g.health = api.NewHealth(version(), func() []api.Dependency { return []api.Dependency{kept.health} })
 	if err := g.apply(ctx, loaded); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -34,6 +35,18 @@ func keyring(ctx context.Context, store admission.Store, configured []config.Key
 		keys[i] = admission.Key{ID: k.KID, Alg: k.Alg, Secret: secret}
 	}
 	return admission.NewKeyring(keys)
+}
+
+// roomSecret returns the secret by which addresses and identities are hashed.
+// It comes from the key that is made once and kept in the store, whether or not
+// that key signs: it must outlive the keys in the file.
+func roomSecret(ctx context.Context, store admission.Store) (admission.Secret, error) {
+	keys, err := store.Keys(ctx, admission.NewKey())
+	if err != nil {
+		return nil, fmt.Errorf("signing keys: %w", err)
+	}
+	sum := sha256.Sum256(keys[0].Secret)
+	return sum[:], nil
 }
 
 // seed returns the seed of an Ed25519 private key in PEM (PKCS 8).

@@ -90,15 +90,18 @@ func activities(c *config.Config) []admission.Activity {
 					Mode: admission.Mode(a.Mode), Capacity: a.Capacity, RatePerHour: a.Rate.PerHour(), Burst: a.Burst,
 					Claim: a.Claim, Absence: a.Absence, HoldPlace: a.HoldPlace,
 					Idle: a.Session.Idle, Max: a.Session.Max, StartAt: a.StartAt, EndAt: a.EndAt,
+					JoinsPerHour: a.JoinLimit.Rate.PerHour(), JoinBurst: a.JoinLimit.Rate.Count,
 				},
 				Poll: admission.Poll{
 					Min: c.Poll.Min, Max: c.Poll.Max, Budget: float64(c.Poll.Budget.PerHour()) / 3600,
 				},
-				Message: a.Page.Message,
+				Message:       a.Page.Message,
+				OpenOnFailure: a.OnStoreFailure == "open",
+				Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 			},
 		}
-		if a.Burst == 0 {
-			all[i].Settings.Limits.Burst = admission.Burst(a.Rate.PerHour())
+		if a.Rate.PerHour() == 0 { // burst means nothing to a line without a rate
+			all[i].Settings.Limits.Burst = 1
 		}
 	}
 	return all
@@ -119,7 +122,10 @@ func (g *gateway) table(c *config.Config, opened *admission.Opened) (*proxy.Tabl
 	}
 	gated := make(map[int64]*proxy.Activity, len(c.Activities))
 	for _, a := range c.Activities {
-		gated[a.ID] = &proxy.Activity{ID: a.ID, Tenant: a.Tenant, Room: opened.Room(a.ID), Idle: a.Session.Idle}
+		gated[a.ID] = &proxy.Activity{
+			ID: a.ID, Tenant: a.Tenant, Room: opened.Room(a.ID), Idle: a.Session.Idle,
+			Identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
+		}
 	}
 	routes := make([]proxy.Route, len(c.Routes))
 	for i, r := range c.Routes {

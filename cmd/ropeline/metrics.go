@@ -170,6 +170,20 @@ func (m *meteredStore) Heal(ctx context.Context, call admission.Call, memory adm
 	return head, err
 }
 
+func (m *meteredStore) Override(ctx context.Context, call admission.Call, overrides admission.Overrides) (admission.Head, error) {
+	began := time.Now()
+	head, err := m.Store.Override(ctx, call, overrides)
+	m.done("override", began, 0, err)
+	return head, err
+}
+
+func (m *meteredStore) Reset(ctx context.Context, call admission.Call) (admission.Head, error) {
+	began := time.Now()
+	head, err := m.Store.Reset(ctx, call)
+	m.done("reset", began, 0, err)
+	return head, err
+}
+
 // configMetrics tell what the gateway runs on.
 type configMetrics struct {
 	successful prometheus.Gauge

@@ -1,0 +1,70 @@
+-- ARGV: now, released, seats, counts of pieces, sessions and ended; the version
+-- of what the operator decided, and it as decide takes it; then for each piece map, chunk, offset in bytes, bytes; for each session visitor,
+-- number, until, max; for each ended visitor, until. Pieces come done first,
+-- then off, then waiting, so that no one who entered is marked as waiting.
+if S.s_until == 0 then return reply({}) end
+local pieces, sessions, gone = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+
+if pieces + sessions + gone > 0 or tonumber(ARGV[6]) > 0 then S.s_lost = 1 end
+
+local ahead = tonumber(ARGV[4]) - S.clock - S.behind
+if ahead > 0 then
+  S.behind = S.behind + ahead
+  S.s_until = S.s_until + ahead
+end
+if F_EPOCH > S.epoch then newEpoch(F_EPOCH) end
+
+-- lay merges bytes into a map.
+local function lay(map, c, offset, bytes)
+  if c < S.first then return end
+  local k = mapKey(map, c)
+  call('SET', SCRATCH, string.rep('\0', offset) .. bytes)
+  call('BITOP', 'OR', k, k, SCRATCH)
+  changed(map, c)
+end
+
+if tonumber(ARGV[10]) > S.o_version then decide(10, tonumber(ARGV[10])) end
+
+local i = 18
+if F_EPOCH == S.epoch then
+  S.issued = max(S.issued, F_ISSUED)
+  S.s_released = max(S.s_released, tonumber(ARGV[5]))
+  if pieces > 0 then S.s_maps = 1 end
+  for p = 0, pieces - 1 do
+    local at = i + 4 * p
+    local map, c, offset, bytes = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
+    if map == 'w' then
+      hearPiece(c, offset, bytes)
+    else
+      if map == 'd' then lay(DONE, c, offset, bytes) end
+      lay(OFF, c, offset, bytes)
+      local k = mapKey(WAITING, c)
+      local before = call('BITCOUNT', k)
+      if before > 0 then
+        call('BITOP', 'AND', SCRATCH2, k, SCRATCH)
+        call('BITOP', 'XOR', k, k, SCRATCH2)
+        countAnew(c, before)
+        changed(WAITING, c)
+      end
+      call('DEL', SCRATCH, SCRATCH2)
+    end
+  end
+  -- What is left of the line may be from before: who entered has no turn.
+  for _, n in ipairs(call('ZRANGE', TURNS, 0, -1)) do
+    if has(DONE, tonumber(n)) then dropTurn(tonumber(n)) end
+  end
+end
+i = i + 4 * pieces
+S.s_seats = max(S.s_seats, tonumber(ARGV[6]))
+for g = 0, gone - 1 do
+  local at = i + 4 * sessions + 2 * g
+  finish(ARGV[at], tonumber(ARGV[at + 1]))
+end
+for s = 0, sessions - 1 do
+  local at = i + 4 * s
+  local visitor, untilAt = ARGV[at], tonumber(ARGV[at + 2])
+  if not session(visitor) and not hasEnded(visitor) and untilAt + GRACE > S.at then
+    setSession(visitor, tonumber(ARGV[at + 1]), untilAt, tonumber(ARGV[at + 3]))
+  end
+end
+return reply({})

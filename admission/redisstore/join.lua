@@ -1,0 +1,98 @@
+-- ARGV: batch, then for each newcomer visitor, identity and network; the last
+-- two are hashes, or empty where they are not looked at.
+local batch = ARGV[4]
+local IDENTITY_TIME = 7 * 24 * 3600
+
+local places = {} -- number, position, until, max, retry after, visitor of each
+local function place(n, position, visitor, s, retry)
+  places[#places + 1] = { n, position, s and s[3] or 0, s and s[4] or 0, retry or 0, visitor }
+end
+
+local function identityKey(identity) return 'user:queue:' .. tag .. ':' .. identity end
+local function throttleKey(network) return 'throttle:ip:' .. tag .. ':' .. network end
+
+-- ticketOf returns number, epoch and visitor of an identity that came before.
+local function ticketOf(identity)
+  if identity == '' then return nil end
+  local kept = call('GET', identityKey(identity))
+  if not kept then return nil end
+  local n, epoch, visitor = string.match(kept, '(%d+):(%d+):(.*)')
+  return tonumber(n), tonumber(epoch), visitor
+end
+
+-- knownPlace answers an identity that still has a place or a session.
+local function knownPlace(identity)
+  local n, epoch, visitor = ticketOf(identity)
+  if not n then return false end
+  local s = not hasEnded(visitor) and session(visitor)
+  if s then
+    place(n, 0, visitor, s)
+    return true
+  end
+  local turn = call('ZSCORE', TURNS, text(n))
+  if epoch ~= S.epoch or chunkOf(n) < S.first or has(DONE, n) or n <= S.lost and not has(WAITING, n) and not turn then
+    return false
+  end
+  hearOne(n)
+  place(n, has(WAITING, n) and rank(n) + 1 or 1, visitor)
+  return true
+end
+
+-- throttle counts a join of a network, or returns how long it must wait: the
+-- generic cell rate algorithm (ITU-T I.371).
+local function throttle(network, count)
+  if network == '' or S.joins == 0 then return 0 end
+  local each = floor(UNIT / S.joins)
+  local used = max(tonumber(call('GET', throttleKey(network)) or '0'), S.at) + each
+  local open = used - each * S.join_burst
+  if open > S.at then return open - S.at end
+  if count then call('SET', throttleKey(network), text(used), 'PX', floor((used - S.at) / 1000) + 1) end
+  return 0
+end
+
+local numbers = call('HGET', BATCH, batch)
+if numbers then
+  local i = 5
+  for word in string.gmatch(numbers, '%d+') do
+    local n, visitor = tonumber(word), ARGV[i]
+    local known, _, first = ticketOf(ARGV[i + 1])
+    if known == n then visitor = first end
+    if n == 0 then
+      place(0, 0, '', nil, max(TICK, throttle(ARGV[i + 2], false)))
+    else
+      local s = not hasEnded(visitor) and session(visitor)
+      place(n, not s and has(WAITING, n) and rank(n) + 1 or 0, visitor, s)
+    end
+    i = i + 3
+  end
+elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and begun() and not over() then
+  -- No token came back from these visitors yet: a bot, a prefetch or a curl
+  -- must not hold a seat for the whole idle time.
+  local idle = min(S.idle, 2 * S.claim)
+  for i = 5, #ARGV, 3 do
+    local visitor, identity, network = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    if not knownPlace(identity) then
+      local wait = throttle(network, true)
+      if wait > 0 then
+        place(0, 0, '', nil, wait)
+      else
+        S.issued = S.issued + 1
+        local n = S.issued
+        put(NOW, n, 1)
+        put(WAITING, n, 1)
+        if identity ~= '' then
+          call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. visitor, 'EX', IDENTITY_TIME)
+        end
+        local s = quiet(visitor, n, idle)
+        place(n, s and 0 or S.waiting, visitor, s)
+      end
+    end
+  end
+  local given = {}
+  for i, p in ipairs(places) do given[i] = text(p[1]) end
+  call('HSET', BATCH, batch, table.concat(given, ','))
+  call('ZADD', BATCHES, text(S.at + REMEMBER), batch)
+  touch(BATCH)
+  touch(BATCHES)
+end
+return reply(places)

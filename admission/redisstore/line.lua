@@ -1,0 +1,529 @@
+-- The line as a Redis script: every verb's script begins with this text, and
+-- ends with reply(). It is admission's line.go in another language: the same
+-- steps in the same order, under the same names. Read that first.
+--
+-- KEYS[1] is queue:seq:{tenant:activity}; all other keys share its hash tag, so
+-- that a line is in one slot of a cluster. ARGV is gateway, epoch and issued of
+-- the floor it knows, then the verb's own.
+--
+-- Numbers are doubles, exact below 2^53: microseconds and credit stay under it
+-- (see MaxRatePerHour), and text is made of them by '%.0f' alone.
+
+local SECOND = 1000000
+local TICK = 250000
+local UNIT = 3600 * SECOND
+local CATCH_UP = 10 * SECOND
+local SETTLE = 3 * SECOND
+local HEARD = 3 * SECOND
+local REMEMBER = 60 * SECOND
+local GRACE = 5 * SECOND
+local LEAP = 1048576
+local MOST_RELEASES = 1000
+local MOST_STEPS = 64
+local CHUNK = 131072
+local BYTES = CHUNK / 8
+local OPEN, AUTO, HOLD, CLOSED = 0, 1, 2, 3
+
+local tag = string.sub(KEYS[1], 11)
+local SEQ = KEYS[1]
+local ACTIVE = 'queue:active:' .. tag -- sessions by end
+local VISIT = 'queue:visit:' .. tag -- session: number, until, max
+local TURNS = 'queue:turns:' .. tag -- turns by end of claim, by the claim clock
+local ENDED = 'queue:ended:' .. tag -- sessions that ended early, by end of their last token
+local TOLD = 'queue:told:' .. tag -- the same, by version
+local STEPS = 'queue:steps:' .. tag -- when released was what
+local LIMITS = 'queue:limits:' .. tag -- what each gateway allows
+local BATCH = 'queue:batch:' .. tag -- first number of each batch of joins
+local BATCHES = 'queue:batches:' .. tag -- batches by end of memory
+local CHANGED = 'queue:changed:' .. tag -- map and chunk by version of the last change
+local FIXED = { SEQ, ACTIVE, VISIT, TURNS, ENDED, TOLD, STEPS, LIMITS, BATCH, BATCHES, CHANGED }
+
+local call = redis.call
+local function text(n) return string.format('%.0f', n) end
+
+-- Maps over numbers, a key for each chunk of 2^17.
+local NOW, LAST, WAITING, OFF, DONE = 'live:now', 'live:last', 'live:all', 'off', 'done'
+local MAPS = { NOW, LAST, WAITING, OFF, DONE }
+local PREFIX = {
+  [NOW] = 'queue:live:' .. tag .. ':now:', [LAST] = 'queue:live:' .. tag .. ':last:',
+  [WAITING] = 'queue:live:' .. tag .. ':all:', [OFF] = 'queue:off:' .. tag .. ':', [DONE] = 'queue:done:' .. tag .. ':',
+}
+local READ = { [WAITING] = 'w', [OFF] = 'o', [DONE] = 'd' } -- what gateways read
+local SCRATCH = 'queue:scratch:' .. tag
+local SCRATCH2 = 'queue:scratch2:' .. tag
+
+local floor, min, max = math.floor, math.min, math.max
+
+-- State: S holds the numbers of the line, as kept in the hash SEQ.
+local S = {}
+local words = { run = false, message = '' } -- the fields that are text
+do
+  local raw = call('HGETALL', SEQ)
+  for i = 1, #raw, 2 do
+    if words[raw[i]] ~= nil then words[raw[i]] = raw[i + 1] else S[raw[i]] = tonumber(raw[i + 1]) end
+  end
+end
+-- The limits, in the order in which gateways tell them. With t_ before them
+-- they are the strictest that gateways told lately, without it those in force.
+local NAMES = {
+  'mode', 'capacity', 'rate', 'burst', 'claim', 'absence', 'hold_place', 'idle', 'max', 'joins', 'join_burst', 'start_at', 'end_at',
+}
+local FIELDS = {
+  'epoch', 'issued', 'born', 'at', 'clock', 'behind', 'released', 'turned', 'admitted', 'credit', 'version', 'limited',
+  'window', 'claim_clock', 'waiting', 'lowest', 'first', 'lost', 'step_at', 'step_released', 'listening',
+  'nameless', 'nameless_until', 'blind_until', 'reentry', 'kept',
+  's_until', 's_lost', 's_epoch', 's_issued', 's_released', 's_seats', 's_maps',
+  -- What an operator decided; but for the version, 0 is nothing and all else one more than it says.
+  'o_version', 'o_mode', 'o_capacity', 'o_rate', 'o_start_at', 'o_end_at', 'o_message',
+}
+for _, name in ipairs(NAMES) do
+  FIELDS[#FIELDS + 1] = name
+  FIELDS[#FIELDS + 1] = 't_' .. name
+end
+local fresh = S.epoch == nil
+for _, f in ipairs(FIELDS) do S[f] = S[f] or 0 end
+
+local touched = {} -- keys written in this step, whose expiry is renewed
+local function touch(k) touched[k] = true end
+
+local F_EPOCH, F_ISSUED = tonumber(ARGV[2]), tonumber(ARGV[3])
+local function above(epoch, issued, epoch2, issued2)
+  return epoch > epoch2 or epoch == epoch2 and issued > issued2
+end
+
+-- marks ---------------------------------------------------------------------
+
+local function chunkOf(n) return floor(n / CHUNK) end
+local function mapKey(map, c) return PREFIX[map] .. text(c) end
+local function lastChunk() return chunkOf(S.issued) end
+
+local function changed(map, c)
+  touch(mapKey(map, c))
+  if READ[map] then
+    call('ZADD', CHANGED, text(S.version), READ[map] .. text(c))
+    touch(CHANGED)
+  end
+end
+
+local function has(map, n)
+  return call('GETBIT', mapKey(map, chunkOf(n)), n % CHUNK) == 1
+end
+
+local function put(map, n, bit)
+  local c = chunkOf(n)
+  if c < S.first then return false end
+  if call('SETBIT', mapKey(map, c), n % CHUNK, bit) == bit then return false end
+  changed(map, c)
+  if map == WAITING then
+    if bit == 1 then
+      S.waiting = S.waiting + 1
+      S.lowest = min(S.lowest, n)
+    else
+      S.waiting = S.waiting - 1
+    end
+  end
+  return true
+end
+
+-- clear takes a number out of a map without making its chunk.
+local function clear(map, n)
+  if has(map, n) then put(map, n, 0) end
+end
+
+-- following returns the lowest number present and waiting, or 0.
+local function following()
+  if S.waiting == 0 then return 0 end
+  local from = max(S.lowest, S.first * CHUNK)
+  for c = chunkOf(from), lastChunk() do
+    local start = 0
+    if c == chunkOf(from) then start = floor((from % CHUNK) / 8) end
+    local at = call('BITPOS', mapKey(WAITING, c), 1, start)
+    if at >= 0 then
+      S.lowest = c * CHUNK + at
+      return S.lowest
+    end
+  end
+  return 0
+end
+
+-- rank counts the numbers present and waiting below n.
+local function rank(n)
+  local count = 0
+  for c = S.first, chunkOf(n) do
+    if c < chunkOf(n) then
+      count = count + call('BITCOUNT', mapKey(WAITING, c))
+    elseif n % CHUNK > 0 then
+      count = count + call('BITCOUNT', mapKey(WAITING, c), 0, n % CHUNK - 1, 'BIT')
+    end
+  end
+  return count
+end
+
+-- countAnew takes the waiting of a chunk that was written whole.
+local function countAnew(c, before)
+  local k = mapKey(WAITING, c)
+  local after = call('BITCOUNT', k)
+  S.waiting = S.waiting + after - before
+  if after > 0 then S.lowest = min(S.lowest, c * CHUNK + call('BITPOS', k, 1)) end
+end
+
+-- hearPiece marks numbers as heard from: bytes stand for those from
+-- c*CHUNK + 8*offset on. Never those that are off, were never given, or lost
+-- their place.
+local function hearPiece(c, offset, bytes)
+  if c < S.first or c > lastChunk() then return end
+  local base = c * CHUNK
+  if c == 0 and offset == 0 then -- there is no number 0
+    local b = string.byte(bytes)
+    if b >= 128 then bytes = string.char(b - 128) .. string.sub(bytes, 2) end
+  end
+  local room = S.issued - base + 1 - 8 * offset -- bits that stand for given numbers
+  if room <= 0 then return end
+  if #bytes * 8 > room then
+    local whole, part = floor(room / 8), room % 8
+    local cut = string.sub(bytes, 1, whole)
+    if part > 0 then
+      local b = string.byte(bytes, whole + 1)
+      cut = cut .. string.char(b - b % 2 ^ (8 - part))
+    end
+    bytes = cut
+  end
+  local heard, waiting = mapKey(NOW, c), mapKey(WAITING, c)
+  call('SET', SCRATCH, string.rep('\0', offset) .. bytes)
+  call('BITOP', 'AND', SCRATCH2, SCRATCH, mapKey(OFF, c))
+  call('BITOP', 'XOR', SCRATCH, SCRATCH, SCRATCH2)
+  if base <= S.lost then
+    local under = min(S.lost - base + 1, CHUNK)
+    local whole, part = floor(under / 8), under % 8
+    local kept = string.rep('\0', whole)
+    if part > 0 then kept = kept .. string.char(2 ^ (8 - part) - 1) end
+    call('SET', SCRATCH2, kept .. string.rep('\255', BYTES - #kept))
+    call('BITOP', 'OR', SCRATCH2, SCRATCH2, waiting)
+    call('BITOP', 'AND', SCRATCH, SCRATCH, SCRATCH2)
+  end
+  if call('BITPOS', SCRATCH, 1) >= 0 then
+    call('BITOP', 'OR', heard, heard, SCRATCH)
+    changed(NOW, c)
+    local before = call('BITCOUNT', waiting)
+    call('BITOP', 'OR', waiting, waiting, SCRATCH)
+    local after = S.waiting
+    countAnew(c, before)
+    if S.waiting ~= after then changed(WAITING, c) end
+  end
+  call('DEL', SCRATCH, SCRATCH2)
+end
+
+-- hearOne marks one number, by the same rules.
+local function hearOne(n)
+  if n < 1 or n > S.issued or has(OFF, n) or n <= S.lost and not has(WAITING, n) then return end
+  put(NOW, n, 1)
+  put(WAITING, n, 1)
+end
+
+-- time ----------------------------------------------------------------------
+
+local function inside() return call('ZCARD', ACTIVE) + S.nameless end
+local function turned() return call('ZCARD', TURNS) end
+
+local function claimable()
+  return S.limited == 1 and S.s_until == 0 and S.mode ~= HOLD and (S.capacity == 0 or inside() < S.capacity)
+end
+
+local function begun() return S.start_at == 0 or S.at >= S.start_at end
+local function over() return S.end_at ~= 0 and S.at >= S.end_at end
+
+local function free()
+  if S.limited == 0 or S.s_until ~= 0 or S.mode == HOLD or S.at < S.blind_until or not begun() or over() then return 0 end
+  local n = MOST_RELEASES
+  if S.capacity > 0 then n = min(n, S.capacity - inside() - turned()) end
+  if S.rate > 0 then n = min(n, floor(S.credit / UNIT)) end
+  return max(n, 0)
+end
+
+local function keepSteps(now)
+  if S.limited == 0 then return end
+  if now >= S.listening then
+    local oldest = call('LINDEX', STEPS, 0)
+    while oldest do
+      local at, released = string.match(oldest, '(%d+):(%d+)')
+      if now - tonumber(at) < S.hold_place then break end
+      S.lost = max(S.lost, tonumber(released))
+      call('LPOP', STEPS)
+      oldest = call('LINDEX', STEPS, 0)
+    end
+    if not oldest then S.step_at, S.step_released = 0, S.lost end
+  end
+  if S.released > S.step_released and now - S.step_at >= S.hold_place / 60 and call('LLEN', STEPS) < MOST_STEPS then
+    call('RPUSH', STEPS, text(now) .. ':' .. text(S.released))
+    S.step_at, S.step_released = now, S.released
+    touch(STEPS)
+  end
+end
+
+local function dropPassed()
+  while (S.first + 1) * CHUNK <= S.lost + 1 do
+    local c = S.first
+    if call('BITPOS', mapKey(WAITING, c), 1) >= 0 then return end
+    for _, n in ipairs(call('ZRANGE', TURNS, 0, -1)) do
+      if chunkOf(tonumber(n)) == c then return end
+    end
+    for _, map in ipairs(MAPS) do
+      call('DEL', mapKey(map, c))
+      touched[mapKey(map, c)] = nil
+      if READ[map] then call('ZREM', CHANGED, READ[map] .. text(c)) end
+    end
+    S.first = c + 1
+  end
+end
+
+local function turnWindow(now)
+  for c = S.first, lastChunk() do
+    local heard, before, waiting = mapKey(NOW, c), mapKey(LAST, c), mapKey(WAITING, c)
+    if call('EXISTS', heard) == 1 then call('RENAME', heard, before) else call('DEL', before) end
+    touched[heard] = nil
+    touch(before)
+    local count = call('BITCOUNT', waiting)
+    if count > 0 then
+      call('BITOP', 'AND', waiting, waiting, before)
+      countAnew(c, count)
+      if call('BITCOUNT', waiting) ~= count then changed(WAITING, c) end
+    end
+  end
+  S.window = now
+  dropPassed()
+end
+
+local function listenAnew(now)
+  for c = S.first, lastChunk() do
+    local heard, before = mapKey(NOW, c), mapKey(LAST, c)
+    if call('EXISTS', heard) == 1 then
+      call('BITOP', 'OR', before, before, heard)
+      call('DEL', heard)
+      touched[heard] = nil
+      touch(before)
+    end
+  end
+  S.window = now
+  S.listening = now + S.absence
+end
+
+-- turns and sessions ----------------------------------------------------------
+
+local function turn(n)
+  put(WAITING, n, 0)
+  put(OFF, n, 1)
+  S.released = max(S.released, n)
+  S.turned = S.turned + 1
+  if S.rate > 0 then S.credit = S.credit - UNIT end
+end
+
+local function setSession(visitor, n, untilAt, maxAt)
+  call('HSET', VISIT, visitor, text(n) .. ':' .. text(untilAt) .. ':' .. text(maxAt))
+  call('ZADD', ACTIVE, text(untilAt + GRACE), visitor)
+  touch(VISIT)
+  touch(ACTIVE)
+  return { visitor, n, untilAt, maxAt }
+end
+
+local function session(visitor)
+  local kept = call('HGET', VISIT, visitor)
+  if not kept then return nil end
+  local n, untilAt, maxAt = string.match(kept, '(%d+):(%d+):(%d+)')
+  return { visitor, tonumber(n), tonumber(untilAt), tonumber(maxAt) }
+end
+
+local function enter(visitor, n, idle)
+  put(OFF, n, 1)
+  put(DONE, n, 1)
+  S.admitted = S.admitted + 1
+  local maxAt = S.at + S.max
+  return setSession(visitor, n, min(S.at + idle, maxAt), maxAt)
+end
+
+local function quiet(visitor, n, idle)
+  if free() < 1 or following() ~= n then return nil end
+  turn(n)
+  return enter(visitor, n, idle)
+end
+
+local function dropTurn(n) return call('ZREM', TURNS, text(n)) == 1 end
+
+local function hasEnded(visitor) return call('ZSCORE', ENDED, visitor) and true or false end
+
+local function finish(visitor, untilAt)
+  if hasEnded(visitor) then return end
+  local ends = call('ZSCORE', ACTIVE, visitor)
+  if ends then call('ZADD', ACTIVE, text(min(tonumber(ends), S.at + 2 * TICK)), visitor) end
+  call('ZADD', ENDED, text(untilAt), visitor)
+  call('ZADD', TOLD, text(S.version), visitor)
+  touch(ENDED)
+  touch(TOLD)
+end
+
+local function mayReenter() return S.s_until ~= 0 or S.at < S.reentry end
+
+-- limits ----------------------------------------------------------------------
+
+-- enforce puts in force what gateways told and the operator decided.
+local function enforce()
+  local held = S.mode == HOLD
+  for _, name in ipairs(NAMES) do S[name] = S['t_' .. name] end
+  for _, name in ipairs({ 'mode', 'capacity', 'rate', 'start_at', 'end_at' }) do
+    if S['o_' .. name] > 0 then S[name] = S['o_' .. name] - 1 end
+  end
+  if S.o_rate > 0 then -- else the rate could not be reached
+    S.burst = max(S.burst, 1, math.ceil(2 * S.rate * TICK / UNIT))
+  end
+  if S.limited == 0 then
+    S.limited = 1
+    S.credit = S.burst * UNIT -- a healed line loses it when it is whole
+    return
+  end
+  if held and S.mode ~= HOLD then S.credit = 0 end
+  S.credit = min(S.credit, S.burst * UNIT)
+end
+
+-- decide takes an operator's decisions from the arguments from i on: version,
+-- mode, capacity, rate, start_at, end_at, whether there is a message, message.
+local function decide(i, version)
+  S.o_version = version
+  for j, name in ipairs({ 'o_mode', 'o_capacity', 'o_rate', 'o_start_at', 'o_end_at', 'o_message' }) do
+    S[name] = tonumber(ARGV[i + j])
+  end
+  words.message = ARGV[i + 7]
+  if S.limited == 1 then enforce() end
+end
+
+-- settling --------------------------------------------------------------------
+
+local function newEpoch(epoch)
+  for c = S.first, lastChunk() do
+    for _, map in ipairs(MAPS) do
+      call('DEL', mapKey(map, c))
+      touched[mapKey(map, c)] = nil
+    end
+  end
+  call('DEL', CHANGED, TURNS, STEPS, BATCH, BATCHES)
+  S.epoch, S.issued = epoch, 0
+  S.s_released, S.s_maps = 0, 0
+  S.released, S.lost, S.step_at, S.step_released = 0, 0, 0, 0
+  S.waiting, S.lowest, S.first = 0, 0, 0
+end
+
+-- settle opens a settling where a floor, or another server process, shows that
+-- the line may have lost data, and where there was no line, which may have been
+-- lost; and closes it in time.
+local function settle(now, moved)
+  local lost = moved or above(F_EPOCH, F_ISSUED, S.epoch, S.issued)
+  if S.s_until == 0 then
+    if not lost and not fresh then return end
+    S.s_until, S.s_lost = now + SETTLE, 0
+    S.s_epoch, S.s_issued, S.s_released, S.s_seats, S.s_maps = S.epoch, S.issued, S.released, 0, 0
+  elseif moved then
+    S.s_until = now + SETTLE
+  end
+  if lost then S.s_lost = 1 end
+  if above(F_EPOCH, F_ISSUED, S.s_epoch, S.s_issued) then S.s_epoch, S.s_issued = F_EPOCH, F_ISSUED end
+  if now < S.s_until or S.limited == 0 then return end
+  if S.s_lost == 0 then -- nobody remembers this line: it is a new one
+    S.s_until = 0
+    S.credit = S.burst * UNIT
+    return
+  end
+  if S.s_epoch > S.epoch then newEpoch(S.s_epoch) end
+  if S.s_epoch == S.epoch then S.issued = max(S.issued, S.s_issued) end
+  S.released = min(max(S.released, S.s_released), S.issued)
+  S.issued = S.issued + LEAP
+  S.born, S.reentry = now, now + S.max
+  S.credit = 0
+  local missing = S.s_seats - inside() - turned()
+  if missing > 0 then
+    S.nameless = S.nameless + missing
+    S.nameless_until = now + S.idle + GRACE
+  end
+  if S.s_maps == 0 then S.blind_until = now + S.absence end
+  S.s_until = 0
+  listenAnew(now)
+end
+
+-- advance brings the line to now. It begins every step.
+local function advance()
+  local t = call('TIME')
+  local clock = tonumber(t[1]) * SECOND + tonumber(t[2])
+  local process = string.match(call('INFO', 'server'), 'run_id:(%w+)')
+  if fresh then
+    S.epoch, S.version = 1, 1
+    S.born, S.at, S.window = clock, clock, clock
+  end
+  local moved = words.run and words.run ~= process
+  words.run = process
+  S.version = S.version + 1
+  S.clock = clock
+  local now = max(clock + S.behind, S.at)
+  local elapsed = now - S.at
+  local worked = min(elapsed, CATCH_UP)
+  if claimable() then S.claim_clock = S.claim_clock + worked end
+  if S.rate > 0 and S.mode ~= HOLD and S.s_until == 0 then
+    S.credit = min(S.credit + worked * S.rate, S.burst * UNIT)
+  end
+  if elapsed > worked then listenAnew(now) end
+  S.at = now
+  for _, visitor in ipairs(call('ZRANGEBYSCORE', ACTIVE, '-inf', text(now))) do
+    call('ZREM', ACTIVE, visitor)
+    call('HDEL', VISIT, visitor)
+  end
+  call('ZREMRANGEBYSCORE', TURNS, '-inf', text(S.claim_clock))
+  for _, batch in ipairs(call('ZRANGEBYSCORE', BATCHES, '-inf', text(now))) do
+    call('ZREM', BATCHES, batch)
+    call('HDEL', BATCH, batch)
+  end
+  for _, visitor in ipairs(call('ZRANGEBYSCORE', ENDED, '-inf', text(now))) do
+    call('ZREM', ENDED, visitor)
+    call('ZREM', TOLD, visitor)
+  end
+  if now >= S.nameless_until then S.nameless = 0 end
+  keepSteps(now)
+  if S.limited == 1 and now - S.window >= S.absence then turnWindow(now) end
+  settle(now, moved)
+end
+
+-- reply -----------------------------------------------------------------------
+
+-- save writes the state, and renews the expiry of what was written: never
+-- sooner than the longest session plus seven days. All else is renewed by a
+-- tick once a minute.
+local function save()
+  local kept = { 'run', words.run, 'message', words.message }
+  local lifetime = 7 * 24 * 3600 + max(floor(S.max / SECOND), S.limited == 0 and 7 * 24 * 3600 or 0)
+  if S.at - S.kept >= 60 * SECOND then
+    S.kept = S.at
+    for _, k in ipairs(FIXED) do touch(k) end
+    for c = S.first, lastChunk() do
+      for _, map in ipairs(MAPS) do touch(mapKey(map, c)) end
+    end
+  end
+  for _, f in ipairs(FIELDS) do
+    kept[#kept + 1] = f
+    kept[#kept + 1] = text(S[f])
+  end
+  call('HSET', SEQ, unpack(kept))
+  touch(SEQ)
+  for k in pairs(touched) do call('EXPIRE', k, lifetime) end
+end
+
+-- reply saves the step and returns the head of the line, then the verb's rest.
+local function reply(rest)
+  save()
+  return {
+    {
+      S.at, S.epoch, S.issued, S.released, S.lost, S.born, S.s_until == 0 and 0 or 1,
+      S.waiting, turned(), inside(), S.turned, S.admitted,
+      S.mode, S.capacity, S.rate, S.burst, S.claim, S.absence, S.hold_place, S.idle, S.max, S.joins, S.join_burst, S.start_at, S.end_at,
+      S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_message,
+    },
+    words.message,
+    rest,
+  }
+end
+
+advance()

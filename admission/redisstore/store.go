@@ -1,0 +1,380 @@
+// Package redisstore keeps lines in Redis, so that many gateways share them:
+// one server, Sentinel, or Cluster. Each verb of admission.Store is one Lua
+// script, safe to run twice, by the server's own clock. All keys of a line have
+// one hash tag, {tenant:activity}, and each expires.
+//
+// It needs Redis 7.0 (BITCOUNT by bit ranges).
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/ropeline/ropeline/admission"
+)
+
+// Store is a Redis that keeps lines. It is safe for concurrent use.
+type Store struct {
+	client       redis.UniversalClient
+	scripts      scripts
+	breaker      *gobreaker.CircuitBreaker[any]
+	waitReplicas int
+}
+
+var _ admission.Store = (*Store)(nil)
+
+// New returns a store over a client, which stays the caller's to close.
+func New(client redis.UniversalClient) *Store {
+	return &Store{client: client, scripts: scriptsOf(shared), breaker: newBreaker()}
+}
+
+// keysKey holds the signing keys of all gateways, as JSON.
+const keysKey = "ropeline:keys"
+
+// keysLife is how long signing keys are kept unused: longer than any ticket,
+// and than the pause between two seasons. Each start of a gateway renews it.
+const keysLife = 400 * 24 * time.Hour
+
+// run runs a script on a line and returns the head and the verb's own answer.
+func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Call, args ...any) (admission.Head, any, error) {
+	lasting := script == s.scripts.join || script == s.scripts.admit
+	args = append([]any{call.Gateway, call.Floor.Epoch, call.Floor.Issued}, args...)
+	answer, err := s.ask(ctx, script, "queue:seq:{"+call.Line.String()+"}", lasting, args)
+	if err != nil {
+		return admission.Head{}, nil, err
+	}
+	parts, ok := answer.([]any)
+	if !ok || len(parts) != 3 {
+		return admission.Head{}, nil, errAnswer
+	}
+	numbers, err := integers(parts[0])
+	message, said := parts[1].(string)
+	if err != nil || !said || len(numbers) != headNumbers {
+		return admission.Head{}, nil, errAnswer
+	}
+	return head(numbers, message), parts[2], nil
+}
+
+// errAnswer is a script that answers what this build does not expect: another
+// build's, or a fault of ours.
+var errAnswer = errors.New("redis answered in a form that this build does not know")
+
+const headNumbers = 32
+
+// modes are the modes by the number that stands for each in the scripts.
+var modes = []admission.Mode{admission.ModeOpen, admission.ModeAuto, admission.ModeHold, admission.ModeClosed}
+
+// head reads what reply in line.lua writes.
+func head(n []int64, message string) admission.Head {
+	micros := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+	h := admission.Head{
+		Now: admission.Instant(n[0]), Floor: admission.Floor{Epoch: n[1], Issued: n[2]},
+		Released: n[3], Lost: n[4], Born: admission.Instant(n[5]), Settling: n[6] != 0,
+		Waiting: n[7], Turns: n[8], Sessions: n[9], Turned: n[10], Admitted: n[11],
+	}
+	if n[17] > 0 { // limits were told
+		h.Limits = admission.Limits{
+			Mode: modes[n[12]], Capacity: n[13], RatePerHour: n[14], Burst: n[15],
+			Claim: micros(n[16]), Absence: micros(n[17]), HoldPlace: micros(n[18]), Idle: micros(n[19]), Max: micros(n[20]),
+			JoinsPerHour: n[21], JoinBurst: n[22],
+			StartAt: admission.Instant(n[23]).Time(), EndAt: admission.Instant(n[24]).Time(),
+		}
+	}
+	// Of a decision 0 is none, and all else one more than it says.
+	o := &h.Overrides
+	o.Version = n[25]
+	if n[26] > 0 {
+		o.Mode = modes[n[26]-1]
+	}
+	count := func(n int64) *int64 {
+		if n == 0 {
+			return nil
+		}
+		n--
+		return &n
+	}
+	instant := func(n int64) *time.Time {
+		if n == 0 {
+			return nil
+		}
+		t := admission.Instant(n - 1).Time()
+		return &t
+	}
+	o.Capacity, o.RatePerHour = count(n[27]), count(n[28])
+	o.StartAt, o.EndAt = instant(n[29]), instant(n[30])
+	if n[31] > 0 {
+		o.Message = &message
+	}
+	return h
+}
+
+// decisions writes overrides as decide in line.lua reads them.
+func decisions(o admission.Overrides) []any {
+	count := func(n *int64) int64 {
+		if n == nil {
+			return 0
+		}
+		return *n + 1
+	}
+	instant := func(t *time.Time) int64 {
+		if t == nil {
+			return 0
+		}
+		return int64(admission.InstantOf(*t)) + 1
+	}
+	said, message := 0, ""
+	if o.Message != nil {
+		said, message = 1, *o.Message
+	}
+	return []any{
+		slices.Index(modes, o.Mode) + 1, count(o.Capacity), count(o.RatePerHour), instant(o.StartAt), instant(o.EndAt), said, message,
+	}
+}
+
+// Release implements admission.Store.
+func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Limits, since int64) (admission.Line, error) {
+	if err := l.Check(); err != nil {
+		return admission.Line{}, fmt.Errorf("limits of line %s: %w", call.Line, err)
+	}
+	h, rest, err := s.run(ctx, s.scripts.release, call, since,
+		slices.Index(modes, l.Mode), l.Capacity, l.RatePerHour, l.Burst,
+		l.Claim.Microseconds(), l.Absence.Microseconds(), l.HoldPlace.Microseconds(), l.Idle.Microseconds(), l.Max.Microseconds(),
+		l.JoinsPerHour, l.JoinBurst, int64(admission.InstantOf(l.StartAt)), int64(admission.InstantOf(l.EndAt)))
+	if err != nil {
+		return admission.Line{}, err
+	}
+	parts, ok := rest.([]any)
+	if !ok || len(parts) != 5 {
+		return admission.Line{}, errAnswer
+	}
+	line := admission.Line{Head: h}
+	version, ok1 := parts[0].(int64)
+	first, ok2 := parts[1].(int64)
+	pieces, ok3 := parts[2].([]any)
+	claims, err := integers(parts[3])
+	gone, ok4 := parts[4].([]any)
+	if !ok1 || !ok2 || !ok3 || !ok4 || err != nil {
+		return admission.Line{}, errAnswer
+	}
+	line.Version, line.First = version, first
+	for p := range slices.Chunk(pieces, 3) {
+		letter, ok1 := p[0].(string)
+		chunk, ok2 := p[1].(int64)
+		bytes, ok3 := p[2].(string)
+		kind := slices.Index(letters, letter)
+		if !ok1 || !ok2 || !ok3 || kind < 0 {
+			return admission.Line{}, errAnswer
+		}
+		line.Pieces = append(line.Pieces, piece(admission.Map(kind), chunk, bytes))
+	}
+	for c := range slices.Chunk(claims, 2) {
+		line.Claims = append(line.Claims, admission.Claim{Number: c[0], Until: admission.Instant(c[1])})
+	}
+	for e := range slices.Chunk(gone, 2) {
+		visitor, ok1 := e[0].(string)
+		until, ok2 := e[1].(int64)
+		if !ok1 || !ok2 {
+			return admission.Line{}, errAnswer
+		}
+		line.Ended = append(line.Ended, admission.Ended{Visitor: visitor, Until: admission.Instant(until)})
+	}
+	return line, nil
+}
+
+// Join implements admission.Store.
+func (s *Store) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
+	args := []any{batch}
+	for _, n := range newcomers {
+		args = append(args, n.Visitor, n.Identity, n.Network)
+	}
+	h, rest, err := s.run(ctx, s.scripts.join, call, args...)
+	if err != nil {
+		return h, nil, err
+	}
+	rows, ok := rest.([]any)
+	if !ok || len(rows) != 0 && len(rows) != len(newcomers) {
+		return h, nil, errAnswer
+	}
+	var places []admission.Place
+	for _, row := range rows {
+		p, err := placeOf(row)
+		if err != nil {
+			return h, nil, err
+		}
+		places = append(places, p)
+	}
+	return h, places, nil
+}
+
+// placeOf reads number, position, until, max, retry after and visitor.
+func placeOf(row any) (admission.Place, error) {
+	parts, ok := row.([]any)
+	if !ok || len(parts) != 6 {
+		return admission.Place{}, errAnswer
+	}
+	n, err := integers(parts[:5])
+	visitor, ok := parts[5].(string)
+	if err != nil || !ok {
+		return admission.Place{}, errAnswer
+	}
+	p := admission.Place{Number: n[0], Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[4]) * time.Microsecond}
+	if n[2] != 0 {
+		p.Admission = admission.Admission{Visitor: visitor, Number: n[0], Until: admission.Instant(n[2]), Max: admission.Instant(n[3])}
+	}
+	return p, nil
+}
+
+// Admit implements admission.Store.
+func (s *Store) Admit(ctx context.Context, call admission.Call, knocks []admission.Knock) (admission.Head, []admission.Entry, error) {
+	var args []any
+	visitors := make([]string, len(knocks))
+	for i, k := range knocks {
+		visitors[i] = k.Visitor
+		args = append(args, k.Visitor, k.Number, k.Epoch, int64(k.Signed), int64(k.Max))
+	}
+	return s.entries(ctx, s.scripts.admit, call, visitors, args)
+}
+
+// Renew implements admission.Store.
+func (s *Store) Renew(ctx context.Context, call admission.Call, visitors []string) (admission.Head, []admission.Entry, error) {
+	args := make([]any, len(visitors))
+	for i, v := range visitors {
+		args[i] = v
+	}
+	return s.entries(ctx, s.scripts.renew, call, visitors, args)
+}
+
+func (s *Store) entries(ctx context.Context, script *redis.Script, call admission.Call, visitors []string, args []any) (admission.Head, []admission.Entry, error) {
+	h, rest, err := s.run(ctx, script, call, args...)
+	if err != nil {
+		return h, nil, err
+	}
+	rows, err := rowsOf(rest, 4)
+	if err != nil {
+		return h, nil, err
+	}
+	if len(rows) != len(visitors) {
+		return h, nil, errAnswer
+	}
+	entries := make([]admission.Entry, len(rows))
+	for i, row := range rows {
+		entries[i].Outcome = admission.Outcome(row[0])
+		if entries[i].Outcome == admission.EntryAdmitted {
+			entries[i].Admission = admission.Admission{
+				Visitor: visitors[i], Number: row[1],
+				Until: admission.Instant(row[2]), Max: admission.Instant(row[3]),
+			}
+		}
+	}
+	return h, entries, nil
+}
+
+// Leave implements admission.Store.
+func (s *Store) Leave(ctx context.Context, call admission.Call, departures []admission.Departure) (admission.Head, error) {
+	var args []any
+	for _, d := range departures {
+		args = append(args, d.Visitor, d.Number, d.Epoch)
+	}
+	h, _, err := s.run(ctx, s.scripts.leave, call, args...)
+	return h, err
+}
+
+// Present implements admission.Store.
+func (s *Store) Present(ctx context.Context, call admission.Call, heard []admission.Piece) (admission.Head, error) {
+	var args []any
+	for _, r := range runs(heard) {
+		args = append(args, r.chunk, r.offset, r.bytes)
+	}
+	h, _, err := s.run(ctx, s.scripts.present, call, args...)
+	return h, err
+}
+
+// Heal implements admission.Store.
+func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memory) (admission.Head, error) {
+	pieces := runs(m.Pieces)
+	// Done first, then off, then waiting.
+	slices.SortStableFunc(pieces, func(a, b bitRun) int { return int(b.kind) - int(a.kind) })
+	args := []any{int64(m.Now), m.Released, m.Seats, len(pieces), len(m.Sessions), len(m.Ended), m.Overrides.Version}
+	args = append(args, decisions(m.Overrides)...)
+	for _, p := range pieces {
+		args = append(args, letters[p.kind], p.chunk, p.offset, p.bytes)
+	}
+	for _, a := range m.Sessions {
+		args = append(args, a.Visitor, a.Number, int64(a.Until), int64(a.Max))
+	}
+	for _, e := range m.Ended {
+		args = append(args, e.Visitor, int64(e.Until))
+	}
+	h, _, err := s.run(ctx, s.scripts.heal, call, args...)
+	return h, err
+}
+
+// Override implements admission.Store.
+func (s *Store) Override(ctx context.Context, call admission.Call, o admission.Overrides) (admission.Head, error) {
+	h, _, err := s.run(ctx, s.scripts.override, call, decisions(o)...)
+	return h, err
+}
+
+// Reset implements admission.Store.
+func (s *Store) Reset(ctx context.Context, call admission.Call) (admission.Head, error) {
+	h, _, err := s.run(ctx, s.scripts.reset, call)
+	return h, err
+}
+
+// Keys implements admission.Store.
+func (s *Store) Keys(ctx context.Context, fresh admission.Key) ([]admission.Key, error) {
+	text, err := json.Marshal([]admission.Key{fresh})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.client.SetNX(ctx, keysKey, text, keysLife).Err(); err != nil {
+		return nil, fmt.Errorf("%w: keep signing key: %w", admission.ErrUnavailable, err)
+	}
+	kept, err := s.client.GetEx(ctx, keysKey, keysLife).Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("%w: read signing keys: %w", admission.ErrUnavailable, err)
+	}
+	var keys []admission.Key
+	if err := json.Unmarshal(kept, &keys); err != nil {
+		return nil, fmt.Errorf("read signing keys: %w", err)
+	}
+	return keys, nil
+}
+
+func integers(answer any) ([]int64, error) {
+	list, ok := answer.([]any)
+	if !ok {
+		return nil, errAnswer
+	}
+	numbers := make([]int64, len(list))
+	for i, item := range list {
+		if numbers[i], ok = item.(int64); !ok {
+			return nil, errAnswer
+		}
+	}
+	return numbers, nil
+}
+
+// rowsOf reads a list of rows of n integers each.
+func rowsOf(answer any, n int) ([][]int64, error) {
+	list, ok := answer.([]any)
+	if !ok {
+		return nil, errAnswer
+	}
+	rows := make([][]int64, len(list))
+	for i, item := range list {
+		row, err := integers(item)
+		if err != nil || len(row) != n {
+			return nil, errAnswer
+		}
+		rows[i] = row
+	}
+	return rows, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/redisstore"
+	"github.com/ropeline/ropeline/config"
+	"github.com/ropeline/ropeline/web/api"
+)
+
+// backing is the store that the file names, with what else is to be known of
+// it.
+type backing struct {
+	store  admission.Store
+	health api.Dependency
+	close  func() error
+}
+
+// openStore opens the store that the file names. What it does by itself it
+// does until close.
+func openStore(ctx context.Context, c config.Store, metrics prometheus.Registerer, log *zap.Logger) (backing, error) {
+	if c.Type == "redis" {
+		return openRedis(ctx, c.Redis, metrics, log)
+	}
+	memory, err := admission.OpenMemory(c.Path, nil)
+	if err != nil {
+		return backing{}, fmt.Errorf("store.path: %w", err)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan error, 1)
+	go func() { stopped <- memory.Run(running) }()
+	return backing{
+		store:  memory,
+		health: api.Dependency{Name: "store", Check: func(context.Context) error { return memory.Health() }},
+		close:  func() error { stop(); return <-stopped },
+	}, nil
+}
+
+func openRedis(ctx context.Context, c config.Redis, metrics prometheus.Registerer, log *zap.Logger) (backing, error) {
+	mode := redisstore.Mode(c.Mode)
+	store, err := redisstore.Connect(ctx, redisstore.Options{
+		Mode: mode, Addresses: c.Addresses, MasterName: c.MasterName,
+		Username: c.Username, Password: c.Password.Reveal(), DB: int(c.DB), TLS: c.TLS,
+		PoolSize: int(c.PoolSize), MinIdleConns: int(c.MinIdleConns), MaxRetries: int(c.MaxRetries),
+		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+		WaitReplicas: int(c.WaitReplicas),
+	})
+	if err != nil {
+		return backing{}, err
+	}
+	for _, warning := range store.Warnings(ctx, mode) {
+		log.Warn("redis may lose a line", zap.String("warning", warning))
+	}
+	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ropeline_breaker_state", Help: "0 closed, 1 half-open, 2 open.",
+		ConstLabels: prometheus.Labels{"name": "redis"},
+	}, func() float64 { return float64(store.BreakerState()) }))
+	return backing{store, api.Dependency{Name: "store", Check: store.Check}, store.Close}, nil
+}
