@@ -1,0 +1,58 @@
+// Command bench measures the gateway on the machine it runs on, side by side
+// with the least that could do the same: a bare httputil.ReverseProxy, a
+// constant JSON answer. It prints a table in Markdown; docs/benchmarks.md
+// explains it and keeps the figures of one machine.
+//
+// Load comes from wrk, over loopback. The two sides of a ratio take turns,
+// round by round, and the ratio is the median of the rounds' ratios, so that a
+// machine whose speed drifts still measures the same.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		if role, ok := roles[os.Args[1]]; ok { // one of the servers that bench starts
+			if err := role(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				os.Exit(1)
+			}
+			return
+		}
+	}
+	rounds := flag.Int("rounds", 5, "rounds of each comparison")
+	seconds := flag.Int("seconds", 4, "seconds of load in a round, for each side")
+	binary := flag.String("gateway", "bin/ropeline", "the gateway to measure")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *binary, *rounds, time.Duration(*seconds)*time.Second); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, binary string, rounds int, each time.Duration) error {
+	fmt.Printf("%s, %d cores, %s, %d rounds of %s\n\n", cpu(), runtime.NumCPU(), runtime.Version(), rounds, each)
+	if err := overWire(ctx, binary, rounds, each); err != nil {
+		return err
+	}
+	return inProcess(ctx)
+}
+
+// cpu names the processor, where the system tells.
+func cpu() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	return field(string(text), "model name")
+}

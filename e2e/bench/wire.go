@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// connections of wrk, on two threads.
+const connections = 64
+
+// side is one of two things that are compared.
+type side struct {
+	name   string
+	server *process
+	path   string
+	header string // one header line for wrk, or ""
+}
+
+// result is what the rounds of a side came to.
+type result struct {
+	perSecond []float64
+	cpuMicros []float64 // of the server, per request
+}
+
+// overWire measures what visitors see: requests per second over loopback.
+func overWire(ctx context.Context, binary string, rounds int, each time.Duration) error {
+	shop, err := start(ctx, "upstream")
+	if err != nil {
+		return err
+	}
+	defer shop.stop()
+	proxy, err := start(ctx, "bare", shop.url)
+	if err != nil {
+		return err
+	}
+	defer proxy.stop()
+	json, err := start(ctx, "constant")
+	if err != nil {
+		return err
+	}
+	defer json.stop()
+	quiet, err := startGateway(ctx, binary, shop.url, "capacity: 0", false)
+	if err != nil {
+		return err
+	}
+	defer quiet.stop()
+	logging, err := startGateway(ctx, binary, shop.url, "capacity: 0", true)
+	if err != nil {
+		return err
+	}
+	defer logging.stop()
+	full, err := startGateway(ctx, binary, shop.url, "capacity: 1, rate: 1/h", false)
+	if err != nil {
+		return err
+	}
+	defer full.stop()
+
+	inside, err := cookie(ctx, quiet.url+"/drop")
+	if err != nil {
+		return err
+	}
+	insideLogging, err := cookie(ctx, logging.url+"/drop")
+	if err != nil {
+		return err
+	}
+	if _, err := cookie(ctx, full.url+"/drop"); err != nil { // takes the one seat
+		return err
+	}
+	waiting, err := cookie(ctx, full.url+"/drop")
+	if err != nil {
+		return err
+	}
+
+	fmt.Println("| | requests/s | server CPU, µs each | against | requests/s | ratio |")
+	fmt.Println("|---|---|---|---|---|---|")
+	bareSide := side{"bare reverse proxy", proxy, "/drop", ""}
+	for _, pair := range [][2]side{
+		{{"admitted request", quiet, "/drop", inside}, bareSide},
+		{{"admitted request, access log on", logging, "/drop", insideLogging}, bareSide},
+		{{"open route", quiet, "/", ""}, bareSide},
+		{{"status poll", full, "/_ropeline/status?activity=123", waiting}, {"constant JSON answer", json, "/", ""}},
+		{{"join", full, "/drop", ""}, {"constant JSON answer", json, "/", ""}},
+	} {
+		if err := compare(ctx, pair[0], pair[1], rounds, each); err != nil {
+			return err
+		}
+	}
+	fmt.Println()
+	return nil
+}
+
+func compare(ctx context.Context, a, b side, rounds int, each time.Duration) error {
+	var results [2]result
+	var ratios []float64
+	for _, s := range []side{a, b} {
+		if _, err := load(ctx, s, time.Second); err != nil { // warm up
+			return err
+		}
+	}
+	for range rounds {
+		var speeds [2]float64
+		for i, s := range []side{a, b} {
+			before, err := s.server.cpuTime()
+			if err != nil {
+				return err
+			}
+			speeds[i], err = load(ctx, s, each)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			after, err := s.server.cpuTime()
+			if err != nil {
+				return err
+			}
+			results[i].perSecond = append(results[i].perSecond, speeds[i])
+			results[i].cpuMicros = append(results[i].cpuMicros, float64((after-before).Microseconds())/(speeds[i]*each.Seconds()))
+		}
+		ratios = append(ratios, speeds[0]/speeds[1])
+	}
+	fmt.Printf("| %s | %.0f | %.0f | %s | %.0f | **%.2f** (%.2f–%.2f) |\n", a.name,
+		median(results[0].perSecond), median(results[0].cpuMicros), b.name, median(results[1].perSecond),
+		median(ratios), slices.Min(ratios), slices.Max(ratios))
+	return nil
+}
+
+// load runs wrk and returns the requests per second that were answered.
+func load(ctx context.Context, s side, d time.Duration) (float64, error) {
+	args := []string{"-t2", "-c" + strconv.Itoa(connections), fmt.Sprintf("-d%ds", int(d.Seconds()))}
+	if s.header != "" {
+		args = append(args, "-H", s.header)
+	}
+	out, err := exec.CommandContext(ctx, "wrk", append(args, s.server.url+s.path)...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return 0, errors.New("wrk is missing: apt-get install wrk")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	text := string(out)
+	if s.name != "join" && strings.Contains(text, "Non-2xx") { // a join is answered 503 by contract
+		return 0, fmt.Errorf("answers other than 200:\n%s", text)
+	}
+	return strconv.ParseFloat(field(text, "Requests/sec"), 64)
+}
+
+// cookie makes one request and returns the cookie it is answered with, as a
+// header line.
+func cookie(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Accept", "text/html")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, answer.Body)
+	for _, c := range answer.Cookies() {
+		return "Cookie: " + c.Name + "=" + c.Value, nil
+	}
+	return "", fmt.Errorf("%s: %s without a cookie", url, answer.Status)
+}
+
+// field returns what stands behind a name and a colon in a line of text.
+func field(text, name string) string {
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[len(sorted)/2]
+}
