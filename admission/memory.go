@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -186,18 +187,24 @@ func (m *MemoryStore) Reset(ctx context.Context, call Call) (head Head, err erro
 }
 
 // Keys implements Store.
-func (m *MemoryStore) Keys(ctx context.Context, fresh Key) ([]Key, error) {
+func (m *MemoryStore) Keys(ctx context.Context, fresh Key, known ...Key) ([]Key, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.keys) > 0 {
-		return m.keys, nil
-	}
-	if m.file != nil {
-		// A key that were lost would take every place with it.
-		if err := m.file.writeKeys([]Key{fresh}); err != nil {
-			return nil, fmt.Errorf("keep signing key: %w", err)
+	keys := slices.Clone(m.keys)
+	for _, k := range known {
+		if !slices.ContainsFunc(keys, func(kept Key) bool { return kept.ID == k.ID }) {
+			keys = append(keys, k)
 		}
 	}
-	m.keys = []Key{fresh}
-	return m.keys, nil
+	if len(keys) == 0 {
+		keys = []Key{fresh}
+	}
+	if len(keys) > len(m.keys) && m.file != nil {
+		// A key that were lost would take every place with it.
+		if err := m.file.writeKeys(keys); err != nil {
+			return nil, fmt.Errorf("keep signing keys: %w", err)
+		}
+	}
+	m.keys = keys
+	return keys, nil
 }

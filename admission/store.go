@@ -89,8 +89,9 @@ type Store interface {
 	Reset(ctx context.Context, call Call) (Head, error)
 
 	// Keys returns the signing keys kept for all gateways, the first of which
-	// signs. Where there are none yet, fresh is kept and returned.
-	Keys(ctx context.Context, fresh Key) ([]Key, error)
+	// signs. It keeps known too, which the gateway has used: a store that lost
+	// its keys gets them back. Where there are none at all, fresh is kept.
+	Keys(ctx context.Context, fresh Key, known ...Key) ([]Key, error)
 }
 
 // LineID names a line.

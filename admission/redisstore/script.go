@@ -29,10 +29,12 @@ var (
 	resetText string
 	//go:embed override.lua
 	overrideText string
+	//go:embed keys.lua
+	keysText string
 )
 
 type scripts struct {
-	release, join, admit, renew, leave, present, heal, reset, override *redis.Script
+	release, join, admit, renew, leave, present, heal, reset, override, keys *redis.Script
 }
 
 // scriptsOf returns the scripts behind a text that they share.
@@ -41,5 +43,6 @@ func scriptsOf(shared string) scripts {
 	return scripts{
 		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
 		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
+		keys: redis.NewScript(keysText), // of no line: it shares no steps
 	}
 }

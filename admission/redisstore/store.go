@@ -329,20 +329,25 @@ func (s *Store) Reset(ctx context.Context, call admission.Call) (admission.Head,
 }
 
 // Keys implements admission.Store.
-func (s *Store) Keys(ctx context.Context, fresh admission.Key) ([]admission.Key, error) {
-	text, err := json.Marshal([]admission.Key{fresh})
-	if err != nil {
-		return nil, err
+func (s *Store) Keys(ctx context.Context, fresh admission.Key, known ...admission.Key) ([]admission.Key, error) {
+	args := []any{int64(keysLife / time.Second)}
+	for _, key := range append([]admission.Key{fresh}, known...) {
+		text, err := json.Marshal(key)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, text)
 	}
-	if err := s.client.SetNX(ctx, keysKey, text, keysLife).Err(); err != nil {
-		return nil, fmt.Errorf("%w: keep signing key: %w", admission.ErrUnavailable, err)
-	}
-	kept, err := s.client.GetEx(ctx, keysKey, keysLife).Bytes()
+	answer, err := s.ask(ctx, s.scripts.keys, keysKey, false, args)
 	if err != nil {
-		return nil, fmt.Errorf("%w: read signing keys: %w", admission.ErrUnavailable, err)
+		return nil, fmt.Errorf("keep signing keys: %w", err)
+	}
+	text, ok := answer.(string)
+	if !ok {
+		return nil, errAnswer
 	}
 	var keys []admission.Key
-	if err := json.Unmarshal(kept, &keys); err != nil {
+	if err := json.Unmarshal([]byte(text), &keys); err != nil {
 		return nil, fmt.Errorf("read signing keys: %w", err)
 	}
 	return keys, nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -74,6 +75,9 @@ type gateway struct {
 	pages   atomic.Pointer[map[int64]waitpage.Activity]
 	ring    atomic.Pointer[admission.Keyring]
 	current atomic.Pointer[config.Config]
+
+	loading sync.Mutex      // protects keys, and the putting in force of a load
+	keys    []admission.Key // those of the store, where the file names none
 }
 
 // serve runs a gateway until ctx ends or a signal comes.
@@ -175,6 +179,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin 
 		return server.Serve(stopping, public)
 	})
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
+	parts.Go(func() error { return g.shareKeys(stopping) })
 	g.health.Ready(true)
 	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", public.Addr()), zap.String("version", version()))
 

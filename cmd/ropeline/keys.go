@@ -8,20 +8,26 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/config"
 )
 
 // keyring makes the keyring of the keys in the file, or, where it names none,
-// of those kept in the store, which are made once.
-func keyring(ctx context.Context, store admission.Store, configured []config.Key) (*admission.Keyring, error) {
+// of those kept in the store, which are made once. known are the store's as
+// this gateway had them last.
+func keyring(ctx context.Context, store admission.Store, configured []config.Key, known []admission.Key) (*admission.Keyring, []admission.Key, error) {
 	if len(configured) == 0 {
-		keys, err := store.Keys(ctx, admission.NewKey())
+		kept, err := store.Keys(ctx, admission.NewKey(), known...)
 		if err != nil {
-			return nil, fmt.Errorf("signing keys: %w", err)
+			return nil, nil, fmt.Errorf("signing keys: %w", err)
 		}
-		return admission.NewKeyring(keys)
+		ring, err := admission.NewKeyring(kept)
+		return ring, kept, err
 	}
 	keys := make([]admission.Key, len(configured))
 	for i, k := range configured {
@@ -29,12 +35,56 @@ func keyring(ctx context.Context, store admission.Store, configured []config.Key
 		if k.Alg == admission.EdDSA {
 			var err error
 			if secret, err = seed(secret); err != nil {
-				return nil, fmt.Errorf("keys[%d]: %w", i, err)
+				return nil, nil, fmt.Errorf("keys[%d]: %w", i, err)
 			}
 		}
 		keys[i] = admission.Key{ID: k.KID, Alg: k.Alg, Secret: secret}
 	}
-	return admission.NewKeyring(keys)
+	ring, err := admission.NewKeyring(keys)
+	return ring, nil, err
+}
+
+// lookAtKeysEvery is how often a gateway looks whether the keys in the store
+// are still those it knows.
+const lookAtKeysEvery = 5 * time.Second
+
+// shareKeys keeps the keys of all gateways the same, until ctx ends: it gives a
+// store that lost them its own back, and takes up those that others made.
+func (g *gateway) shareKeys(ctx context.Context) error {
+	tick := time.NewTicker(lookAtKeysEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		g.loading.Lock()
+		if len(g.current.Load().Keys) == 0 {
+			g.takeUpKeys(ctx)
+		}
+		g.loading.Unlock()
+	}
+}
+
+func (g *gateway) takeUpKeys(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookAtKeysEvery)
+	defer cancel()
+	ring, kept, err := keyring(ctx, g.store, nil, g.keys)
+	if err != nil {
+		g.log.Debug("signing keys not looked at", zap.Error(err)) // the line's own calls tell of a store that is away
+		return
+	}
+	same := func(a, b admission.Key) bool { return a.ID == b.ID }
+	if slices.EqualFunc(kept, g.keys, same) {
+		return
+	}
+	g.keys = kept
+	g.ring.Store(ring)
+	for _, room := range g.rooms.All() {
+		room.Rotate(ring)
+	}
+	g.log.Warn("signing keys changed in the store", zap.Int("keys", len(kept)))
 }
 
 // roomSecret returns the secret by which addresses and identities are hashed.

@@ -54,7 +54,9 @@ func (g *gateway) reload(ctx context.Context, cause string) {
 // apply puts a checked file in force. All that can fail comes first; on an
 // error nothing has changed.
 func (g *gateway) apply(ctx context.Context, next *config.Config) error {
-	ring, err := keyring(ctx, g.store, next.Keys)
+	g.loading.Lock()
+	defer g.loading.Unlock()
+	ring, kept, err := keyring(ctx, g.store, next.Keys, g.keys)
 	if err != nil {
 		return err
 	}
@@ -73,6 +75,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 
 	opened.Apply()
 	g.ring.Store(ring)
+	g.keys = kept
 	g.pages.Store(&pages)
 	g.front.Swap(table)
 	g.current.Store(next)

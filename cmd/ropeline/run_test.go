@@ -94,7 +94,7 @@ func TestHealthcheck_FollowsReadiness(t *testing.T) {
 func TestKeyring_FromTheFileOrMadeOnce(t *testing.T) {
 	ctx := context.Background()
 	store := admission.NewMemory(nil)
-	if _, err := keyring(ctx, store, nil); err != nil {
+	if _, _, err := keyring(ctx, store, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := store.Keys(ctx, admission.NewKey())
@@ -110,14 +110,31 @@ func TestKeyring_FromTheFileOrMadeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	ring, err := keyring(ctx, store, []config.Key{
+	ring, _, err := keyring(ctx, store, []config.Key{
 		{KID: "a", Alg: "EdDSA", Secret: config.NewSecret(string(text))},
 		{KID: "b", Alg: "HS256", Secret: config.NewSecret(strings.Repeat("s", 32))},
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if jwks := string(ring.JWKS()); !strings.Contains(jwks, `"kid":"a"`) || strings.Contains(jwks, `"kid":"b"`) {
 		t.Errorf("the public keys are %s, want a alone", jwks)
+	}
+}
+
+func TestKeyring_StoreThatLostItsKeysGetsThemBack(t *testing.T) {
+	ctx := context.Background()
+	_, known, err := keyring(ctx, admission.NewMemory(nil), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := admission.NewMemory(nil)
+	_, others, err := keyring(ctx, lost, nil, nil) // a gateway that started meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, kept, err := keyring(ctx, lost, nil, known)
+	if err != nil || len(kept) != 2 || kept[0].ID != others[0].ID || kept[1].ID != known[0].ID {
+		t.Errorf("the store keeps %v, %v; want the new gateway's key, which signs, and the old one's", kept, err)
 	}
 }

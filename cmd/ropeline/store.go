@@ -42,6 +42,7 @@ func openStore(ctx context.Context, c config.Store, metrics prometheus.Registere
 }
 
 func openRedis(ctx context.Context, c config.Redis, metrics prometheus.Registerer, log *zap.Logger) (backing, error) {
+	redisstore.LogTo(log)
 	mode := redisstore.Mode(c.Mode)
 	store, err := redisstore.Connect(ctx, redisstore.Options{
 		Mode: mode, Addresses: c.Addresses, MasterName: c.MasterName,
