@@ -37,7 +37,7 @@ func (i Instant) Time() time.Time {
 // Mode is how an activity treats its visitors.
 type Mode string
 
-// The modes, from the most open to the strictest. The empty Mode is ModeAuto.
+// The modes, from the most open to the strictest.
 const (
 	ModeOpen   Mode = "open"   // all pass
 	ModeAuto   Mode = "auto"   // a line when needed

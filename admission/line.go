@@ -62,7 +62,7 @@ type line struct {
 	// nobody counts as absent.
 	listening Instant
 
-	batches  map[string][]int64 // the numbers of each batch of joins
+	batches  map[string][]span // the numbers of each batch of joins
 	batchEnd deadlines[string]
 
 	identities  map[string]identity
@@ -121,7 +121,7 @@ func newLine(now Instant) *line {
 		sessions:   map[string]*Admission{},
 		sessionEnd: newDeadlines[string](),
 		ended:      map[string]Instant{},
-		batches:    map[string][]int64{},
+		batches:    map[string][]span{},
 		batchEnd:   newDeadlines[string](),
 		identities: map[string]identity{}, identityEnd: newDeadlines[string](),
 		throttles: newDeadlines[string](),
@@ -305,9 +305,11 @@ func (l *line) setLimits(gateway string, limits Limits) {
 	l.enforce()
 }
 
-// override puts an operator's decisions in force.
+// override puts an operator's decisions in force. A line that lost what was
+// decided before goes on from what the caller knew of it, else the memory of
+// a gateway would undo the newer decision.
 func (l *line) override(o Overrides) {
-	o.Version = l.overrides.Version + 1
+	o.Version = max(l.overrides.Version, o.Version) + 1
 	l.overrides = o
 	if l.limited {
 		l.enforce()
@@ -433,6 +435,27 @@ func (l *line) quiet(visitor string, n int64, idle time.Duration) (Admission, bo
 	return l.enter(visitor, n, idle), true
 }
 
+// span is a run of numbers that follow each other; a newcomer who got none is
+// a span of one 0.
+type span struct{ first, count int64 }
+
+func follow(given []span, n int64) []span {
+	if last := len(given) - 1; last >= 0 && given[last].first > 0 && n == given[last].first+given[last].count {
+		given[last].count++
+		return given
+	}
+	return append(given, span{n, 1})
+}
+
+func numbersOf(given []span) (numbers []int64) {
+	for _, s := range given {
+		for i := range s.count {
+			numbers = append(numbers, s.first+i)
+		}
+	}
+	return numbers
+}
+
 // identity is the ticket of a visitor whom the shop knows.
 type identity struct {
 	Visitor string
@@ -446,19 +469,19 @@ const identityTime = queueTicketLife
 
 // join gives newcomers their numbers. nil: the line takes no one now.
 func (l *line) join(batch string, newcomers []Newcomer) []Place {
-	if numbers, ok := l.batches[batch]; ok && len(numbers) == len(newcomers) {
-		return l.joined(numbers, newcomers)
+	if given, ok := l.batches[batch]; ok {
+		return l.joined(numbersOf(given), newcomers)
 	}
 	if l.settling != nil || !l.limited || l.limits.Mode == ModeClosed || !l.limits.begun(l.at) || l.limits.over(l.at) {
 		return nil
 	}
-	numbers := make([]int64, len(newcomers))
+	var given []span
 	places := make([]Place, len(newcomers))
 	for i, newcomer := range newcomers {
 		places[i] = l.joinOne(newcomer)
-		numbers[i] = places[i].Number
+		given = follow(given, places[i].Number)
 	}
-	l.batches[batch] = numbers
+	l.batches[batch] = given
 	l.batchEnd.set(batch, l.at.Add(batchMemory))
 	return places
 }
@@ -527,8 +550,8 @@ func (l *line) placeOf(id identity) (Place, bool) {
 // joined answers a batch again: the same numbers, and the sessions that were
 // begun with them.
 func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
-	places := make([]Place, len(newcomers))
-	for i, newcomer := range newcomers {
+	places := make([]Place, min(len(numbers), len(newcomers)))
+	for i, newcomer := range newcomers[:len(places)] {
 		n, visitor := numbers[i], newcomer.Visitor
 		if id, ok := l.identities[newcomer.Identity]; ok && id.Number == n {
 			visitor = id.Visitor

@@ -5,7 +5,9 @@ import "time"
 // Overrides are what an operator decided on the day. Nil, and the empty Mode,
 // leave a thing to the gateways' files; zero values are decisions.
 type Overrides struct {
-	Version int64 // counts the decisions of a line; chosen by the store
+	// Version counts the decisions of a line. The store chooses it, above the
+	// one that is brought: the latest that the caller knew.
+	Version int64
 
 	Mode        Mode
 	Capacity    *int64

@@ -56,6 +56,7 @@ type Room struct {
 	ring     atomic.Pointer[Keyring]
 	settings atomic.Pointer[Settings]
 	view     atomic.Pointer[view]
+	whole    *view                 // the last of a line that did not settle; the tick's own
 	floor    atomic.Pointer[Floor] // the highest seen, of any source
 	joined   atomic.Pointer[Head]  // the line after the latest join of this gateway
 	heard    heard
@@ -194,9 +195,9 @@ func (r *Room) returning(ctx context.Context, v *view, t *ticket, now Instant) (
 	switch {
 	case err != nil:
 		return r.hold(v, t, now, HoldUnavailable), true
-	case entry.Outcome == EntryAdmitted:
+	case entry.Outcome == EntryAdmitted && entry.Admission.Until > now:
 		return r.entered(entry.Admission, t, now), true
-	case entry.Outcome == EntryGone:
+	case entry.Outcome != EntryWaiting: // gone, or a session whose last token is dead
 		return Verdict{}, false
 	}
 	return r.hold(r.view.Load(), t, now, HoldWaiting), true

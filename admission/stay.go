@@ -56,14 +56,14 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 		return nil
 	}
 	alive := now < Instant(s.until.Load())
-	healed := t.signed < v.Born && s.born.Load() != int64(v.Born) && !v.stale()
+	healed := t.signedBy() < v.Born && s.born.Load() != int64(v.Born) && !v.stale()
 	switch {
 	case alive && !healed:
 		return s
 	case now >= t.max:
 		return nil
 	}
-	entry, err := r.ask(ctx, Knock{Visitor: t.visitor, Number: t.number, Epoch: t.epoch, Signed: t.signed, Max: t.max})
+	entry, err := r.ask(ctx, Knock{Visitor: t.visitor, Number: t.number, Epoch: t.epoch, Signed: t.signedBy(), Max: t.max})
 	if err != nil {
 		if alive { // the store is away: a visitor inside goes on to the token's end
 			return s
@@ -72,6 +72,9 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 	}
 	switch entry.Outcome {
 	case EntryAdmitted:
+		if entry.Admission.Until <= now { // in its last seconds, without a token
+			return nil
+		}
 		s.born.Store(int64(v.Born))
 		return s
 	case EntryGone:

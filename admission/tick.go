@@ -82,12 +82,15 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	}
 	next := was.update(read, sent, all)
 	next.pace = was.pace.observe(read.Head)
-	if read.Settling {
+	if read.Settling && !was.sent.IsZero() {
 		// Until the store has taken what this gateway remembers, the old view
-		// is the only copy.
-		if err := r.remember(ctx, was); err != nil {
+		// is the only copy. A gateway that never saw the line remembers nothing,
+		// its time least of all: the line would take that, and leap by centuries.
+		if err := r.remember(ctx); err != nil {
 			return false, err
 		}
+	} else {
+		r.whole = next
 	}
 	r.view.Store(next)
 	r.heard.drop(read.First)
@@ -123,10 +126,19 @@ func (r *Room) forget() {
 }
 
 // remember brings a settling line all that this gateway knows of it.
-func (r *Room) remember(ctx context.Context, was *view) error {
-	now := was.now()
-	heard := r.heard.take()
-	memory := Memory{Now: now, Released: was.Released, Seats: was.Seats(), Overrides: was.Overrides, Pieces: append(was.pieces(), heard...)}
+func (r *Room) remember(ctx context.Context) error {
+	var memory Memory
+	var heard []Piece
+	now := r.view.Load().now()
+	if v := r.whole; v != nil {
+		now = v.now()
+		memory = Memory{Seats: v.Seats(), Overrides: v.Overrides}
+		if v.Epoch == r.floor.Load().Epoch { // numbers of another epoch say nothing
+			heard = r.heard.take()
+			memory.Released, memory.Pieces = v.Released, append(v.pieces(), heard...)
+		}
+	}
+	memory.Now = now
 	r.sessions.Range(func(visitor, kept any) bool {
 		s := kept.(*stay)
 		switch {

@@ -36,6 +36,10 @@ type ticket struct {
 	use     string // forQueue or forAdmission
 }
 
+// signedBy is the latest instant at which it can have been signed: a token
+// tells whole seconds.
+func (t *ticket) signedBy() Instant { return t.signed.Add(time.Second) }
+
 type claims struct {
 	jwt.RegisteredClaims        // iss, sub (the visitor), aud, exp, iat
 	Activity             int64  `json:"act"`

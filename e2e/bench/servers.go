@@ -28,6 +28,13 @@ var roles = map[string]func(args []string) error{
 	"upstream": func([]string) error { return serve(upstream()) },
 	"bare":     func(args []string) error { return serve(bare(args[0])) },
 	"constant": func([]string) error { return serve(constant()) },
+	"asking": func(args []string) error {
+		h, err := asking(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return serve(h)
+	},
 }
 
 // serve serves on a free loopback port, which it prints, until it is killed.
@@ -119,20 +126,25 @@ func start(ctx context.Context, role string, args ...string) (*process, error) {
 
 // startGateway starts the gateway in front of an upstream, with its files in a
 // directory of its own.
-func startGateway(ctx context.Context, binary, shop, limits string, accessLog bool) (*process, error) {
+//
+// store is the file's store section; empty: the embedded one.
+func startGateway(ctx context.Context, binary, shop, limits, store string, accessLog bool) (*process, error) {
 	dir, err := os.MkdirTemp("", "ropeline-bench-")
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "ropeline.yaml")
+	if store == "" {
+		store = fmt.Sprintf("{type: memory, path: %q}", filepath.Join(dir, "ropeline.db"))
+	}
 	text := fmt.Sprintf(`listen: {http: "127.0.0.1:0", admin: ""}
-store: {type: memory, path: %q}
+store: %s
 log: {access: %t}
 drain: {delay: 0s, grace: 1s}
 upstreams: {shop: {servers: [{url: %q}]}}
 activities: [{id: 123, tenant: bench, name: Bench, join_limit: {rate: ""}, %s}]
 routes: [{path: /drop, activity: 123, upstream: shop}, {upstream: shop}]
-`, filepath.Join(dir, "ropeline.db"), accessLog, shop, limits)
+`, store, accessLog, shop, limits)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/redisstore"
+	"github.com/ropeline/ropeline/proxy"
+	"github.com/ropeline/ropeline/waitpage"
+)
+
+// startRedis starts a Redis of its own on a free loopback port.
+func startRedis(ctx context.Context) (address string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	address = l.Addr().String()
+	if err := l.Close(); err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "ropeline-bench-redis-")
+	if err != nil {
+		return "", nil, err
+	}
+	_, port, _ := strings.Cut(address, ":")
+	cmd := exec.CommandContext(ctx, "redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", dir,
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); errors.Is(err, exec.ErrNotFound) {
+		return "", nil, errors.New("redis-server is missing: apt-get install redis-server")
+	} else if err != nil {
+		return "", nil, err
+	}
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: 20})
+	defer client.Close()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return "", nil, fmt.Errorf("redis-server: %w", err)
+	}
+	return address, func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // its status says only that it was killed
+		_ = os.RemoveAll(dir)
+	}, nil
+}
+
+// asking is our own gateway but for one thing: it asks Redis once for each
+// request, a join by itself and a poll too, as most others do.
+func asking(address, shop string) (http.Handler, error) {
+	ctx := context.Background() // it ends with the process
+	store, err := connect(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
+	if err != nil {
+		return nil, err
+	}
+	limits := holdLimits(admission.ModeAuto)
+	limits.Capacity, limits.RatePerHour = 1, 1
+	rooms := admission.NewRooms(apart{store}, "asking", nil, zap.NewNop())
+	opened, err := rooms.Open(ctx, ring, []admission.Activity{{
+		Line:     admission.LineID{Tenant: "asking", Activity: 123},
+		Settings: admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	opened.Apply()
+	go func() { _ = rooms.Run(ctx) }()
+
+	room := askingRoom{opened.Room(123), redis.NewClient(&redis.Options{Addr: address, PoolSize: 64})}
+	page := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) {
+		return waitpage.Activity{Name: "Bench", Room: room}, id == 123
+	})
+	gateway := proxy.NewGateway(proxy.Options{})
+	to, err := url.Parse(shop)
+	if err != nil {
+		return nil, err
+	}
+	upstream, err := gateway.Upstream(proxy.UpstreamSettings{Name: "shop", URL: *to})
+	if err != nil {
+		return nil, err
+	}
+	table, err := proxy.NewTable(proxy.Settings{
+		Prefix: "/_ropeline", Reserved: page, Holder: page,
+		Routes: []proxy.Route{
+			{Host: "*", Path: "/drop", Activity: &proxy.Activity{ID: 123, Tenant: "asking", Room: room.Room, Idle: limits.Idle}, Upstream: upstream},
+			{Host: "*", Path: "/", Upstream: upstream},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	gateway.Swap(table)
+	return gateway, nil
+}
+
+// apart is a store that is asked for each join by itself.
+type apart struct{ admission.Store }
+
+func (a apart) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
+	heads := make([]admission.Head, len(newcomers))
+	places := make([]admission.Place, len(newcomers))
+	errs := make([]error, len(newcomers))
+	var all sync.WaitGroup
+	for i := range newcomers {
+		all.Go(func() {
+			head, place, err := a.Store.Join(ctx, call, batch+strconv.Itoa(i), newcomers[i:i+1])
+			heads[i], errs[i] = head, err
+			if len(place) == 1 {
+				places[i] = place[0]
+			}
+		})
+	}
+	all.Wait()
+	return heads[len(heads)-1], places, errors.Join(errs...)
+}
+
+// askingRoom asks Redis for each poll.
+type askingRoom struct {
+	*admission.Room
+	client *redis.Client
+}
+
+func (r askingRoom) Peek(ctx context.Context, visit admission.Visit) admission.Verdict {
+	if err := r.client.HGet(ctx, "queue:seq:{asking:123}", "released").Err(); err != nil {
+		return admission.Verdict{Status: admission.Status{Unavailable: true}}
+	}
+	return r.Room.Peek(ctx, visit)
+}
+
+func connect(ctx context.Context, address string) (*redisstore.Store, error) {
+	return redisstore.Connect(ctx, redisstore.Options{
+		Mode: redisstore.Single, Addresses: []string{address}, PoolSize: 10, MinIdleConns: 5, MaxRetries: 3,
+		DialTimeout: 5 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second,
+	})
+}
+
+// overRedis measures joins and polls through the Redis store beside a gateway
+// that asks Redis once per request.
+func overRedis(ctx context.Context, binary string, rounds int, each time.Duration) error {
+	address, stop, err := startRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	shop, err := start(ctx, "upstream")
+	if err != nil {
+		return err
+	}
+	defer shop.stop()
+	one, err := start(ctx, "asking", address, shop.url)
+	if err != nil {
+		return err
+	}
+	defer one.stop()
+	full, err := startGateway(ctx, binary, shop.url, "capacity: 1, rate: 1/h", "{type: redis, redis: {addresses: ["+strconv.Quote(address)+"]}}", false)
+	if err != nil {
+		return err
+	}
+	defer full.stop()
+	var waiting [2]string
+	for i, server := range []*process{full, one} {
+		if err := untilJoined(ctx, server.url+"/drop"); err != nil { // takes the one seat
+			return err
+		}
+		if waiting[i], err = cookie(ctx, server.url+"/drop"); err != nil {
+			return err
+		}
+	}
+	const status = "/_ropeline/status?activity=123"
+	for _, pair := range [][2]side{
+		{{name: "join", server: full, path: "/drop"}, {name: "join", server: one, path: "/drop"}},
+		{{name: "status poll", server: full, path: status, header: waiting[0]}, {name: "status poll", server: one, path: status, header: waiting[1]}},
+	} {
+		pair[0].label, pair[1].label = pair[0].name+", Redis store", "the same, asking Redis once per request"
+		if err := compare(ctx, pair[0], pair[1], rounds, each); err != nil {
+			return err
+		}
+	}
+	fmt.Println()
+	return throughRedis(ctx, address)
+}
+
+// untilJoined asks until the line has settled and the one seat is taken.
+func untilJoined(ctx context.Context, url string) error {
+	for range 100 {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Accept", "text/html")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if len(answer.Cookies()) > 0 {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.New("the line did not settle in ten seconds")
+}
+
+// throughRedis measures what has no HTTP in it: joins that travel together,
+// and the memory of a million waiting.
+func throughRedis(ctx context.Context, address string) error {
+	store, err := connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	client := redis.NewClient(&redis.Options{Addr: address})
+	defer client.Close()
+
+	fmt.Println("| through a Room, in one process | per second | Redis calls per thousand |")
+	fmt.Println("|---|---|---|")
+	for _, kind := range []struct {
+		name     string
+		activity int64
+		mode     admission.Mode
+	}{{"joins that wait", 1, admission.ModeHold}, {"joins admitted at once", 2, admission.ModeAuto}} {
+		perSecond, calls, err := manyJoins(ctx, store, client, kind.activity, kind.mode)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s | %.0f | %.1f |\n", kind.name, perSecond, calls)
+	}
+
+	before, err := usedMemory(ctx, client)
+	if err != nil {
+		return err
+	}
+	line := admission.Call{Line: admission.LineID{Tenant: "bench", Activity: 3}, Gateway: "bench"}
+	if err := settleLine(ctx, store, line); err != nil {
+		return err
+	}
+	const waiting = 1_000_000
+	together := make([]admission.Newcomer, 500)
+	for i := 0; i < waiting; i += len(together) {
+		for j := range together {
+			together[j].Visitor = strconv.Itoa(i + j)
+		}
+		if _, places, err := store.Join(ctx, line, strconv.Itoa(i), together); err != nil || len(places) != len(together) {
+			return fmt.Errorf("join %d: %d places, %w", i, len(places), err)
+		}
+	}
+	after, err := usedMemory(ctx, client)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nmemory of Redis: %.2f bits for each of a million waiting (%d KiB in all, the answers to the last minute's joins included)\n",
+		float64(after-before)*8/waiting, (after-before)>>10)
+	return nil
+}
+
+func holdLimits(mode admission.Mode) admission.Limits {
+	return admission.Limits{
+		Mode: mode, Burst: 1, Claim: time.Hour, Absence: time.Hour, HoldPlace: time.Hour, Idle: time.Hour, Max: time.Hour,
+	}
+}
+
+// settleLine ticks until a new line is ready.
+func settleLine(ctx context.Context, store admission.Store, call admission.Call) error {
+	for range 100 {
+		line, err := store.Release(ctx, call, holdLimits(admission.ModeHold), 0)
+		if err != nil || !line.Settling {
+			return err
+		}
+		time.Sleep(admission.Tick)
+	}
+	return errors.New("the line did not settle")
+}
+
+// manyJoins has many visitors join a room at once, and counts what it cost.
+func manyJoins(ctx context.Context, store admission.Store, client *redis.Client, activity int64, mode admission.Mode) (perSecond, calls float64, err error) {
+	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
+	if err != nil {
+		return 0, 0, err
+	}
+	id := admission.LineID{Tenant: "bench", Activity: activity}
+	settings := admission.Settings{Limits: holdLimits(mode), Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}
+	room, err := admission.OpenRoom(ctx, store, id, "bench", nil, ring, settings, zap.NewNop())
+	if err != nil {
+		return 0, 0, err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { _ = room.Run(running) }()
+	if err := settleLine(ctx, store, admission.Call{Line: id, Gateway: "bench"}); err != nil {
+		return 0, 0, err
+	}
+	const joins, voices = 100_000, 256
+	before, err := scriptCalls(ctx, client)
+	if err != nil {
+		return 0, 0, err
+	}
+	var next, held atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range voices {
+		all.Go(func() {
+			for next.Add(1) <= joins {
+				v := room.Arrive(ctx, admission.Visit{})
+				if v.Queue.Token == "" && v.Admission.Token == "" {
+					held.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(began)
+	after, err := scriptCalls(ctx, client)
+	if err != nil {
+		return 0, 0, err
+	}
+	if held.Load() > 0 {
+		log.Printf("bench: %d of %d joins got no ticket", held.Load(), joins)
+	}
+	return joins / took.Seconds(), float64(after-before) * 1000 / joins, nil
+}
+
+// scriptCalls is how many scripts Redis has run.
+func scriptCalls(ctx context.Context, client *redis.Client) (int64, error) {
+	stats, err := client.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return 0, err
+	}
+	calls, _, _ := strings.Cut(strings.TrimPrefix(field(stats, "cmdstat_evalsha"), "calls="), ",")
+	return strconv.ParseInt(calls, 10, 64)
+}
+
+func usedMemory(ctx context.Context, client *redis.Client) (int64, error) {
+	info, err := client.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(field(info, "used_memory"), 10, 64)
+}
