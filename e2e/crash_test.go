@@ -26,7 +26,7 @@ func TestCrash_KillLoop(t *testing.T) {
 	g := start(t, yaml)
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	crowd := gather(ctx, t, g, people)
+	crowd := gather(ctx, t, people, g)
 
 	// A place from before the first kill, to be found after the last.
 	crowd.history.await(t, capacity)

@@ -16,7 +16,7 @@ import (
 // crowd is people who come, wait, go in, look around and leave, each with a
 // cookie jar, over and over. What the gateway tells them is the history.
 type crowd struct {
-	g         *gateway
+	gates     []*gateway // any of them may be asked, as behind a balancer
 	transport *http.Transport
 	asking    chan struct{} // bounds the requests under way
 	history   *history
@@ -26,11 +26,11 @@ type crowd struct {
 	people sync.WaitGroup
 }
 
-// gather brings n people, who come back until ctx ends.
-func gather(ctx context.Context, t *testing.T, g *gateway, n int) *crowd {
+// gather brings n people to some gateways, who come back until ctx ends.
+func gather(ctx context.Context, t *testing.T, n int, gates ...*gateway) *crowd {
 	t.Helper()
 	c := &crowd{
-		g: g, transport: &http.Transport{MaxIdleConnsPerHost: 64}, asking: make(chan struct{}, 48),
+		gates: gates, transport: &http.Transport{MaxIdleConnsPerHost: 64}, asking: make(chan struct{}, 48),
 		history: newHistory(), ending: ctx, over: t.Context(),
 	}
 	t.Cleanup(func() {
@@ -55,7 +55,7 @@ const whoHeader = "Crowd-Visitor"
 func (c *crowd) ask(v *visitor, who, method, path string) (answer, error) {
 	c.asking <- struct{}{}
 	defer func() { <-c.asking }()
-	r, err := http.NewRequestWithContext(c.over, method, c.g.Public+path, nil)
+	r, err := http.NewRequestWithContext(c.over, method, c.gates[rand.IntN(len(c.gates))].Public+path, nil)
 	if err != nil {
 		return answer{}, err
 	}
@@ -80,7 +80,7 @@ func (c *crowd) live(t *testing.T, who string, chance *rand.Rand) {
 		t.Error(err)
 		return
 	}
-	v := &visitor{base: c.g.Public, client: &http.Client{Jar: jar, Transport: c.transport, Timeout: patience}}
+	v := &visitor{base: c.gates[0].Public, client: &http.Client{Jar: jar, Transport: c.transport, Timeout: patience}}
 	h := c.history
 	spread := func(d time.Duration) time.Duration { return d/2 + time.Duration(chance.Int64N(int64(d))) }
 

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ropeline/ropeline/admission/redisstore/redistest"
+)
+
+// TestMany_GatewaysShareOneLineThroughKillsAndALostStore runs two gateways on
+// one Redis under a crowd that any of them may serve. One gateway is killed,
+// Redis is killed, and then it loses everything. Nobody loses a place, no
+// number is given twice, and there are never more inside than capacity.
+func TestMany_GatewaysShareOneLineThroughKillsAndALostStore(t *testing.T) {
+	const capacity = 20
+	redis := redistest.Single(t)
+	shop := openShop(t)
+	yaml := settings(shop, "capacity: 20, absence: 10s, claim: 5s, session: {idle: 10s, max: 10m}",
+		"log: {access: false}", fmt.Sprintf("store: {type: redis, redis: {addresses: [%q]}}", redis.Addr))
+	first, second := start(t, yaml), start(t, yaml)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	crowd := gather(ctx, t, 120, first, second)
+	crowd.history.await(t, capacity)
+	oldest := newVisitor(t, first)
+	place := oldest.Join(t)
+
+	for _, fault := range []struct {
+		name string
+		make func()
+	}{
+		{"one gateway is killed and comes back", func() { second.Kill(); second.Restart() }},
+		{"redis is killed and comes back", func() { redis.Kill(); redis.Restart() }},
+		{"redis loses everything", func() { redis.Do(t.Context(), "FLUSHALL") }},
+	} {
+		began := time.Now()
+		fault.make()
+		eventually(t, fault.name+": the line goes on", func() bool {
+			s := oldest.Status(t)
+			if s.Number != place.Number || s.State != "waiting" && s.State != "ready" {
+				t.Fatalf("%s: the oldest place, %d, is told %+v", fault.name, place.Number, s)
+			}
+			return !s.Unavailable
+		})
+		crowd.history.await(t, 15)
+		t.Logf("%s: fifteen more were in %v later", fault.name, time.Since(began).Round(10*time.Millisecond))
+	}
+	end()
+	crowd.people.Wait()
+
+	mostInside := crowd.history.checkShop(shop.Hits())
+	h := crowd.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.Logf("%d joined, %d entered, %d polls kept their place, at most %d of %d inside", h.joins, h.entries, h.polls, mostInside, capacity)
+	for _, wrong := range h.wrongs {
+		t.Error(wrong)
+	}
+	if mostInside > capacity {
+		t.Errorf("%d were inside at once, capacity is %d", mostInside, capacity)
+	}
+}
