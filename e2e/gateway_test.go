@@ -327,18 +327,6 @@ func (b *logbook) Await(t *testing.T, mark int, what string, is func(entry) bool
 	return line
 }
 
-// requests returns the access log's lines of a path, of visitors with the
-// number.
-func (b *logbook) requests(path string, number int64) []entry {
-	var found []entry
-	for _, line := range b.Lines(0) {
-		if line["message"] == "request" && line["path"] == path && line["number"] == float64(number) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -79,7 +79,6 @@ type gateway struct {
 	metrics *prometheus.Registry
 	stop    func() error // drains; the test's end does too
 	room    *admission.Room
-	rooms   map[int64]*admission.Room
 }
 
 type setup struct {
