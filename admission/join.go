@@ -1,0 +1,147 @@
+package admission
+
+import "time"
+
+// span is a run of numbers that follow each other; a newcomer who got none is
+// a span of one 0.
+type span struct{ first, count int64 }
+
+func follow(given []span, n int64) []span {
+	if last := len(given) - 1; last >= 0 && given[last].first > 0 && n == given[last].first+given[last].count {
+		given[last].count++
+		return given
+	}
+	return append(given, span{n, 1})
+}
+
+func numbersOf(given []span) (numbers []int64) {
+	for _, s := range given {
+		for i := range s.count {
+			numbers = append(numbers, s.first+i)
+		}
+	}
+	return numbers
+}
+
+// identity is the ticket of a visitor whom the shop knows.
+type identity struct {
+	Visitor string
+	Number  int64
+	Epoch   int64
+}
+
+// identityTime is how long an identity's ticket is remembered: as long as a
+// queue token lives.
+const identityTime = queueTicketLife
+
+// join gives newcomers their numbers. nil: the line takes no one now.
+func (l *line) join(batch string, newcomers []Newcomer) []Place {
+	if given, ok := l.batches[batch]; ok {
+		return l.joined(numbersOf(given), newcomers)
+	}
+	if l.settling != nil || !l.limited || l.limits.Mode == ModeClosed || !l.limits.begun(l.at) || l.limits.over(l.at) {
+		return nil
+	}
+	var given []span
+	places := make([]Place, len(newcomers))
+	for i, newcomer := range newcomers {
+		places[i] = l.joinOne(newcomer)
+		given = follow(given, places[i].Number)
+	}
+	l.batches[batch] = given
+	l.batchEnd.set(batch, l.at.Add(batchMemory))
+	return places
+}
+
+func (l *line) joinOne(newcomer Newcomer) Place {
+	if id, ok := l.identities[newcomer.Identity]; ok && newcomer.Identity != "" {
+		if place, ok := l.placeOf(id); ok {
+			return place
+		}
+	}
+	if wait := l.throttle(newcomer.Network); wait > 0 {
+		return Place{RetryAfter: wait}
+	}
+	l.Issued++
+	n := l.Issued
+	l.hearOne(n)
+	if newcomer.Identity != "" {
+		l.identities[newcomer.Identity] = identity{newcomer.Visitor, n, l.Epoch}
+		l.identityEnd.set(newcomer.Identity, l.at.Add(identityTime))
+		l.unwritten.identities[newcomer.Identity] = struct{}{}
+	}
+	// No token came back from this visitor yet: a bot, a prefetch or a curl
+	// must not hold a seat for the whole idle time.
+	idle := min(l.limits.Idle, 2*l.limits.Claim)
+	if admission, ok := l.quiet(newcomer.Visitor, n, idle); ok {
+		return Place{Number: n, Visitor: newcomer.Visitor, Admission: admission}
+	}
+	return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count} // all others have lower numbers
+}
+
+// throttle counts a join of a network, or tells how long it must wait.
+func (l *line) throttle(network string) time.Duration {
+	if network == "" || l.limits.JoinsPerHour == 0 {
+		return 0
+	}
+	each := Instant(creditUnit / l.limits.JoinsPerHour)
+	used, _ := l.throttles.get(network)
+	used = max(used, l.at) + each
+	if open := used - each*Instant(l.limits.JoinBurst); open > l.at {
+		return open.Sub(l.at)
+	}
+	l.throttles.set(network, used)
+	return 0
+}
+
+// placeOf returns the place of an identity that still has one.
+func (l *line) placeOf(id identity) (Place, bool) {
+	place := Place{Number: id.Number, Visitor: id.Visitor}
+	if s := l.sessions[id.Visitor]; s != nil && l.ended[id.Visitor] == 0 {
+		place.Admission = *s
+		return place, true
+	}
+	n := id.Number
+	_, turned := l.turns.get(n)
+	if id.Epoch != l.Epoch || n>>blockShift < l.off.first || l.done.has(n) || n <= l.lost && !l.waiting.has(n) && !turned {
+		return Place{}, false
+	}
+	l.hearOne(n)
+	place.Position = 1
+	if l.waiting.has(n) {
+		place.Position = l.waiting.below(n) + 1
+	}
+	return place, true
+}
+
+// joined answers a batch again: the same numbers, and the sessions that were
+// begun with them.
+func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
+	places := make([]Place, min(len(numbers), len(newcomers)))
+	for i, newcomer := range newcomers[:len(places)] {
+		n, visitor := numbers[i], newcomer.Visitor
+		if id, ok := l.identities[newcomer.Identity]; ok && id.Number == n {
+			visitor = id.Visitor
+		}
+		places[i] = Place{Number: n, Visitor: visitor}
+		switch {
+		case n == 0:
+			places[i] = Place{RetryAfter: max(Tick, l.throttleLeft(newcomer.Network))}
+		case l.sessions[visitor] != nil && l.ended[visitor] == 0:
+			places[i].Admission = *l.sessions[visitor]
+		case l.waiting.has(n):
+			places[i].Position = l.waiting.below(n) + 1
+		}
+	}
+	return places
+}
+
+// throttleLeft tells how long a network must wait, without counting a join.
+func (l *line) throttleLeft(network string) time.Duration {
+	used, ok := l.throttles.get(network)
+	if !ok || l.limits.JoinsPerHour == 0 {
+		return 0
+	}
+	each := Instant(creditUnit / l.limits.JoinsPerHour)
+	return (used + each - each*Instant(l.limits.JoinBurst)).Sub(l.at)
+}
