@@ -1,6 +1,10 @@
 package admission
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // Overrides are what an operator decided on the day. Nil, and the empty Mode,
 // leave a thing to the gateways' files; zero values are decisions.
@@ -36,4 +40,27 @@ func (o Overrides) apply(l Limits) Limits {
 		l.EndAt = *o.EndAt
 	}
 	return l
+}
+
+// Override has an operator's decisions changed: change is given those that the
+// line has as far as this gateway knows, at most a tick ago, and the result
+// reaches every gateway with its next tick. What is nil is the files' again.
+func (r *Room) Override(ctx context.Context, change func(*Overrides)) error {
+	decided := r.view.Load().Overrides
+	change(&decided)
+	if decided.Mode != "" {
+		if _, known := strictness[decided.Mode]; !known {
+			return fmt.Errorf("mode %q is unknown", decided.Mode)
+		}
+	}
+	if n := decided.Capacity; n != nil && *n < 0 {
+		return fmt.Errorf("capacity %d is negative", *n)
+	}
+	if n := decided.RatePerHour; n != nil && (*n < 0 || *n > MaxRatePerHour) {
+		return fmt.Errorf("rate %d/h is not within 0 and %d/h", *n, int64(MaxRatePerHour))
+	}
+	if _, err := r.store.Override(ctx, r.call(), decided); err != nil {
+		return fmt.Errorf("override line %s: %w", r.id, err)
+	}
+	return nil
 }

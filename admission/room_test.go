@@ -429,6 +429,45 @@ func TestRoom_TwoGatewaysPaceOneLine(t *testing.T) {
 	})
 }
 
+func TestRoom_WhatAnOperatorDecidesReachesEveryGatewayWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, ring := admission.NewMemory(nil), newRing(t, admission.NewKey())
+		here, there := runRoom(t, store, ring, demoLimits()), runRoom(t, store, ring, demoLimits())
+		(&browser{room: here}).arrive()
+		b := &browser{room: there}
+		b.arrive()
+		decide := func(change func(*admission.Overrides)) admission.Status {
+			t.Helper()
+			if err := here.Override(t.Context(), change); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			return b.peek().Status
+		}
+		words, none := "We are restocking.", int64(-1)
+		if s := decide(func(o *admission.Overrides) { o.Mode, o.Message = admission.ModeHold, &words }); !s.Paused || s.Message != words {
+			t.Errorf("paused with a message: %+v", s)
+		}
+		seats := int64(2)
+		s := decide(func(o *admission.Overrides) { o.Mode, o.Message, o.Capacity = "", nil, &seats })
+		if s.Paused || s.Message != "" {
+			t.Errorf("resumed without the message: %+v", s)
+		}
+		if s := b.poll(10 * time.Second); s.State != admission.StateReady {
+			t.Errorf("a second seat was decided on: %+v, want ready", s)
+		}
+		for _, change := range []func(*admission.Overrides){
+			func(o *admission.Overrides) { o.Mode = "ajar" },
+			func(o *admission.Overrides) { o.Capacity = &none },
+			func(o *admission.Overrides) { o.RatePerHour = &none },
+		} {
+			if err := here.Override(t.Context(), change); err == nil {
+				t.Error("a decision that makes no sense was taken")
+			}
+		}
+	})
+}
+
 // away is a store that can be cut off, or put in the place of another that
 // lost everything.
 type away struct {
