@@ -234,7 +234,10 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	}
 	r.counts.joins.Add(1)
 	t := &ticket{line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch, signed: now, kid: r.ring.Load().keys[0].id}
-	if place.Admission.Visitor != "" {
+	switch a := place.Admission; {
+	case a.Visitor != "" && a.Until <= now: // an identity whose session ends in these seconds: it is new after them
+		return r.hold(r.view.Load(), nil, now, HoldWaiting)
+	case a.Visitor != "":
 		return r.entered(place.Admission, t, now)
 	}
 	t.expires = r.queueTicketEnd(limits, now)

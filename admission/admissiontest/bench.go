@@ -53,16 +53,20 @@ type Bench struct {
 type Opener func(t *testing.T) Bench
 
 // Store holds a store to the rules: a case for each failure that they prevent.
+// Its sections run at the same time.
 func Store(t *testing.T, open Opener) {
-	t.Run("N", func(t *testing.T) { numbers(t, open) })
-	t.Run("O", func(t *testing.T) { order(t, open) })
-	t.Run("C", func(t *testing.T) { capacity(t, open) })
-	t.Run("R", func(t *testing.T) { rate(t, open) })
-	t.Run("A", func(t *testing.T) { sessions(t, open) })
-	t.Run("P", func(t *testing.T) { places(t, open) })
-	t.Run("F", func(t *testing.T) { forgeries(t, open) })
-	t.Run("H", func(t *testing.T) { doubt(t, open) })
-	t.Run("healing", func(t *testing.T) { healing(t, open) })
+	for _, section := range []struct {
+		name string
+		hold func(t *testing.T, open Opener)
+	}{
+		{"N", numbers}, {"O", order}, {"C", capacity}, {"R", rate}, {"A", sessions}, {"P", places}, {"F", forgeries}, {"H", doubt},
+		{"healing", healing}, {"identity", identities}, {"throttle", throttles}, {"override", overrides},
+	} {
+		t.Run(section.name, func(t *testing.T) {
+			t.Parallel()
+			section.hold(t, open)
+		})
+	}
 }
 
 // reporter is what the cases need of a *testing.T and the properties of a

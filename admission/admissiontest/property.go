@@ -22,7 +22,10 @@ func Property(t *testing.T, open Opener) {
 		l := newLife(t, bench, activity)
 		l.model = newModel(l.rig, l.rig.gates[0].read.Head)
 		l.model.gateways[l.gates[0]] = told{l.gates[0].limits, l.record.now}
-		all := deeds(bench.Crash != nil)
+		all := deeds()
+		if bench.Crash != nil {
+			all = deeds("crash")
+		}
 		for range rapid.IntRange(1, longestLife).Draw(t, "length") {
 			l.do(all.Draw(t, "deed"))
 		}
@@ -30,8 +33,9 @@ func Property(t *testing.T, open Opener) {
 }
 
 // Differential runs the same random lives on two stores, which must give the
-// same answers, times counted from their first. Crashes are left out: what may
-// be late in a file is different.
+// same answers, times counted from their first. To what Property does come
+// identities, networks and an operator's decisions. Crashes are left out: what
+// may be late in a file is different.
 func Differential(t *testing.T, openA, openB Opener) {
 	a, b := openA(t), openB(t)
 	activity := int64(1 << 20)
@@ -39,7 +43,7 @@ func Differential(t *testing.T, openA, openB Opener) {
 		activity++
 		script := make([]deed, rapid.IntRange(1, longestLife).Draw(t, "length"))
 		for i := range script {
-			script[i] = deeds(false).Draw(t, "deed")
+			script[i] = deeds("join known", "join known", "join known", "override").Draw(t, "deed")
 		}
 		var transcripts [2][]string
 		for i, bench := range []Bench{a, b} {
@@ -74,6 +78,7 @@ type deed struct {
 	Which   int // of the tickets there are, from the newest
 	Wait    time.Duration
 	Limits  admission.Limits
+	Decides admission.Overrides
 }
 
 // GoString tells a deed in a line, for the report of a life that failed.
@@ -87,6 +92,9 @@ func (d deed) GoString() string {
 	case "limits":
 		return fmt.Sprintf("%s %s, capacity %d, rate %d/h", text, d.Limits.Mode, d.Limits.Capacity, d.Limits.RatePerHour)
 	}
+	if d.Verb == "override" {
+		return fmt.Sprintf("%s %s", text, plainly(d.Decides))
+	}
 	return fmt.Sprintf("%s %d of %d", text, d.Which, d.Count)
 }
 
@@ -97,11 +105,9 @@ var verbs = []string{
 	"show", "renew", "leave", "leave", "limits", "reset",
 }
 
-func deeds(crashes bool) *rapid.Generator[deed] {
-	all := verbs
-	if crashes {
-		all = append(slices.Clone(verbs), "crash")
-	}
+// deeds are of all verbs, and more.
+func deeds(more ...string) *rapid.Generator[deed] {
+	all := slices.Concat(verbs, more)
 	return rapid.Custom(func(t *rapid.T) deed {
 		d := deed{Verb: rapid.SampledFrom(all).Draw(t, "verb"), Gateway: rapid.IntRange(0, 2).Draw(t, "gateway")}
 		switch d.Verb {
@@ -113,6 +119,15 @@ func deeds(crashes bool) *rapid.Generator[deed] {
 			d.Wait = rapid.SampledFrom([]time.Duration{30 * time.Second, 70 * time.Second, 5 * time.Minute}).Draw(t, "wait")
 		case "outage":
 			d.Wait = rapid.SampledFrom([]time.Duration{11 * time.Second, time.Minute, 20 * time.Minute}).Draw(t, "wait")
+		case "join known":
+			d.Count, d.Which = rapid.IntRange(1, 4).Draw(t, "count"), rapid.IntRange(0, 30).Draw(t, "which")
+		case "override":
+			if rapid.Bool().Draw(t, "decides") {
+				d.Decides.Mode = rapid.SampledFrom([]admission.Mode{"", "", admission.ModeAuto, admission.ModeHold, admission.ModeClosed, admission.ModeOpen}).Draw(t, "mode")
+				d.Decides.Capacity = rapid.Ptr(rapid.Int64Range(0, 8), true).Draw(t, "capacity")
+				d.Decides.RatePerHour = rapid.Ptr(rapid.SampledFrom([]int64{0, 360, 7001, 360_000}), true).Draw(t, "rate")
+				d.Decides.Message = rapid.Ptr(rapid.SampledFrom([]string{"", "soon"}), true).Draw(t, "message")
+			}
 		case "poll":
 			d.Count, d.Which = rapid.IntRange(1, 30).Draw(t, "count"), rapid.IntRange(0, 40).Draw(t, "which")
 		case "limits":
@@ -132,6 +147,7 @@ func lifeLimits() admission.Limits {
 		Mode: admission.ModeAuto, Capacity: 4, RatePerHour: 3600, Burst: 3,
 		Claim: 15 * time.Second, Absence: 20 * time.Second, HoldPlace: 2 * time.Minute,
 		Idle: 40 * time.Second, Max: 3 * time.Minute,
+		JoinsPerHour: 720, JoinBurst: 4,
 	}
 }
 
@@ -156,6 +172,7 @@ func newLife(t reporter, bench Bench, activity int64) *life {
 	r := newRig(t, bench, lifeLimits())
 	r.line.Activity = activity
 	r.settle()
+	r.pass(5*time.Second - r.passed) // a line that settles first is no younger than another
 	r.gateway(lifeLimits())
 	r.gateway(lifeLimits())
 	return &life{rig: r}
@@ -197,6 +214,23 @@ func (l *life) do(d deed) {
 			l.batches = append(l.batches, b)
 			l.tickets = append(l.tickets, b.given...)
 		}
+	case "join known": // each of one of five people, from one of two networks or from nowhere
+		b := batch{id: fmt.Sprintf("%s-%d", g.name, l.named), newcomers: l.visitors(d.Count), at: l.passed}
+		for i := range b.newcomers {
+			b.newcomers[i].Identity = []string{"", "a", "b", "c", "d", "e"}[(d.Which+i)%6]
+			b.newcomers[i].Network = []string{"n", "m", ""}[(d.Which/6+i)%3]
+		}
+		if b.given = g.joinBatch(b.id, b.newcomers); b.given != nil {
+			b.epoch = l.record.last.Epoch
+			l.batches = append(l.batches, b)
+		}
+		for _, k := range b.given {
+			if k.number > 0 {
+				l.tickets = append(l.tickets, k)
+			}
+		}
+	case "override":
+		g.override(d.Decides)
 	case "again":
 		if len(l.batches) == 0 {
 			return

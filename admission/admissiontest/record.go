@@ -21,6 +21,7 @@ type record struct {
 	given   map[place]string // N: who was given each number
 	highest map[int64]int64  // N: the highest number answered, by epoch
 	batches map[string][]admission.Place
+	places  []admission.Place // the answer to the last join
 
 	live     map[string]admission.Admission // tokens that pass
 	entrants map[place]string               // A: who entered with a number
@@ -110,6 +111,7 @@ func (r *record) head(h admission.Head) {
 // joined checks places.
 func (r *record) joined(h admission.Head, batch string, newcomers []admission.Newcomer, given []admission.Place) {
 	r.Helper()
+	r.places = given
 	if before, again := r.batches[batch]; again {
 		for i, p := range given {
 			if p.Number != before[i].Number {
@@ -125,16 +127,33 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	if h.Settling {
 		r.Fatalf("H: a settling line gave %d places", len(given))
 	}
-	held := false
+	held, fresh := false, 0
 	for i, p := range given {
 		at := place{h.Epoch, p.Number}
-		if other, twice := r.given[at]; twice {
+		if p.Number == 0 {
+			if p.RetryAfter <= 0 || p.Admission.Visitor != "" || newcomers[i].Network == "" {
+				r.Fatalf("a newcomer got no number and %+v", p)
+			}
+			continue
+		}
+		other, twice := r.given[at]
+		if twice && newcomers[i].Identity != "" && p.Visitor == other { // came before
+			if p.Admission.Visitor != "" {
+				r.admit(h, at, p.Admission)
+			}
+			continue
+		}
+		fresh++
+		if twice {
 			r.Fatalf("N: number %d of epoch %d was given to %s, and before to %s", p.Number, h.Epoch, newcomers[i].Visitor, other)
 		}
 		if p.Number <= r.highest[h.Epoch] || p.Number > h.Issued {
 			r.Fatalf("N: number %d given, after %d and with %d issued", p.Number, r.highest[h.Epoch], h.Issued)
 		}
-		r.given[at] = newcomers[i].Visitor
+		if p.Visitor != newcomers[i].Visitor {
+			r.Fatalf("N: number %d is of %s, and %s joined", p.Number, p.Visitor, newcomers[i].Visitor)
+		}
+		r.given[at] = p.Visitor
 		r.highest[h.Epoch] = p.Number
 		if p.Admission.Visitor == "" {
 			held = true
@@ -148,7 +167,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 		}
 		r.admit(h, at, p.Admission)
 	}
-	if !held && h.Waiting > 0 {
+	if fresh == len(given) && !held && h.Waiting > 0 { // else one may have come back in the same batch
 		r.Fatalf("O: %d newcomers were admitted at once while %d wait", len(given), h.Waiting)
 	}
 }
@@ -280,8 +299,8 @@ func (r *record) read(v *reading) {
 // plain, session and lines tell answers with their times counted from the
 // first, so that those of two stores can be compared.
 func (r *record) plain(h admission.Head) string {
-	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v",
-		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits)
+	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v, decision %d: %s",
+		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits, h.Overrides.Version, plainly(h.Overrides))
 }
 
 func (r *record) session(a admission.Admission) string {
@@ -297,6 +316,27 @@ func (r *record) lines(v *reading) string {
 	text := fmt.Sprintf("waiting %v, off %v, done %v, claims", v.numbers(admission.MapWaiting), v.numbers(admission.MapOff), v.numbers(admission.MapDone))
 	for _, c := range claims {
 		text += fmt.Sprintf(" %d until %v", c.Number, c.Until.Sub(r.first))
+	}
+	return text
+}
+
+// plainly tells what was decided, whatever its version.
+func plainly(o admission.Overrides) string {
+	text := fmt.Sprintf("mode %q", o.Mode)
+	if o.Capacity != nil {
+		text += fmt.Sprintf(", capacity %d", *o.Capacity)
+	}
+	if o.RatePerHour != nil {
+		text += fmt.Sprintf(", rate %d/h", *o.RatePerHour)
+	}
+	if o.StartAt != nil {
+		text += fmt.Sprintf(", start %v", o.StartAt.UTC())
+	}
+	if o.EndAt != nil {
+		text += fmt.Sprintf(", end %v", o.EndAt.UTC())
+	}
+	if o.Message != nil {
+		text += fmt.Sprintf(", message %q", *o.Message)
 	}
 	return text
 }

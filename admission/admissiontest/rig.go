@@ -226,12 +226,13 @@ func (g *gateway) joinBatch(batch string, newcomers []admission.Newcomer) []*tic
 	g.record.joined(head, batch, newcomers, given)
 	if g.said != nil {
 		for i, p := range given {
-			g.said("  %s is number %d at position %d, %s", newcomers[i].Visitor, p.Number, p.Position, g.record.session(p.Admission))
+			g.said("  %s is %s with number %d at position %d, %s, to come again in %v",
+				newcomers[i].Visitor, p.Visitor, p.Number, p.Position, g.record.session(p.Admission), p.RetryAfter)
 		}
 	}
 	tickets := make([]*ticket, len(given))
 	for i, p := range given {
-		tickets[i] = &ticket{visitor: newcomers[i].Visitor, number: p.Number, epoch: head.Epoch}
+		tickets[i] = &ticket{visitor: p.Visitor, number: p.Number, epoch: head.Epoch}
 		if p.Admission.Visitor != "" {
 			g.admitted(tickets[i], head, p.Admission)
 		}
@@ -363,7 +364,7 @@ func (v *reading) claim(n int64) (admission.Instant, bool) {
 
 // memory is what this gateway remembers by an earlier reading.
 func (g *gateway) memory(was reading) admission.Memory {
-	m := admission.Memory{Now: was.Now, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was)}
+	m := admission.Memory{Now: was.Now, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was), Overrides: was.Overrides}
 	for _, visitor := range keys(g.inside) {
 		a := g.inside[visitor]
 		if until, gone := g.ended[visitor]; gone {

@@ -100,6 +100,7 @@ func sessions(t *testing.T, open Opener) {
 		r, g := openRig(t, open(t), usual())
 		k := g.fill(1)[0]
 		most := k.session.Max
+		r.step = 2 * time.Second
 		for range 11 {
 			r.pass(5 * time.Minute)
 			e := g.renew(k)

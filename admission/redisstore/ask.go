@@ -13,7 +13,7 @@ import (
 	"github.com/ropeline/ropeline/admission"
 )
 
-// replicaTime is how long a join or an admission waits for its replicas.
+// replicaTime is how long a join, an admission or a renewal waits for its replicas.
 const replicaTime = 100 * time.Millisecond
 
 // newBreaker returns the breaker that keeps gateways from piling up on a Redis
@@ -25,8 +25,8 @@ func newBreaker() *gobreaker.CircuitBreaker[any] {
 		MaxRequests: 1,
 		Timeout:     500 * time.Millisecond,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
-		// A caller that left says nothing of Redis.
-		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
+		// A caller that left says nothing of Redis; one that lacks replicas answers.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, errReplicas) },
 	})
 }
 
@@ -41,14 +41,23 @@ func (s *Store) BreakerState() int {
 	return 0
 }
 
-// ask runs a script on the key of a line. lasting: its answer is handed out
+// keysOf returns the keys that the scripts of a line name. The second is never
+// written: while a cluster moves the line's slot, what names a key that is not
+// there is refused on both nodes. Without it a script would run on whichever
+// half of the line has the first key, and make the other half anew.
+func keysOf(line admission.LineID) []string {
+	tag := "{" + line.String() + "}"
+	return []string{"queue:seq:" + tag, "queue:none:" + tag}
+}
+
+// ask runs a script on its keys. lasting: its answer is handed out
 // only once wait_replicas have it.
-func (s *Store) ask(ctx context.Context, script *redis.Script, key string, lasting bool, args []any) (any, error) {
+func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, lasting bool, args []any) (any, error) {
 	answer, err := s.breaker.Execute(func() (any, error) {
 		if lasting && s.waitReplicas > 0 {
-			return s.askAndWait(ctx, script, key, args)
+			return s.askAndWait(ctx, script, keys, args)
 		}
-		return script.Run(ctx, s.client, []string{key}, args...).Result()
+		return script.Run(ctx, s.client, keys, args...).Result()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", admission.ErrUnavailable, err)
@@ -62,22 +71,22 @@ var errReplicas = errors.New("too few replicas have it")
 
 // askAndWait runs a script and waits for replicas on the same connection: WAIT
 // speaks of what its own connection wrote.
-func (s *Store) askAndWait(ctx context.Context, script *redis.Script, key string, args []any) (any, error) {
+func (s *Store) askAndWait(ctx context.Context, script *redis.Script, keys []string, args []any) (any, error) {
 	node := s.client
 	if cluster, ok := s.client.(*redis.ClusterClient); ok {
 		// WAIT has no key: it must go where the script went.
-		master, err := cluster.MasterForKey(ctx, key)
+		master, err := cluster.MasterForKey(ctx, keys[0])
 		if err != nil {
 			return nil, err
 		}
 		node = master
 	}
 	answer, replicas, err := both(ctx, node, args, func(p redis.Pipeliner, args []any) *redis.Cmd {
-		return p.EvalSha(ctx, script.Hash(), []string{key}, args...)
+		return p.EvalSha(ctx, script.Hash(), keys, args...)
 	}, s.waitReplicas)
 	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		answer, replicas, err = both(ctx, node, args, func(p redis.Pipeliner, args []any) *redis.Cmd {
-			return script.Eval(ctx, p, []string{key}, args...)
+			return script.Eval(ctx, p, keys, args...)
 		}, s.waitReplicas)
 	}
 	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil && strings.HasPrefix(err.Error(), "MOVED") {

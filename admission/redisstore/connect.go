@@ -37,8 +37,8 @@ type Options struct {
 	MaxRetries                             int // 0: none
 	DialTimeout, ReadTimeout, WriteTimeout time.Duration
 
-	// WaitReplicas is how many replicas must have a join or an admission
-	// before it is handed out; 0: none.
+	// WaitReplicas is how many replicas must have a join, an admission or a
+	// renewal before it is handed out; 0: none.
 	WaitReplicas int
 }
 

@@ -6,14 +6,31 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// Texts are the scripts of all verbs, and before them what they share.
+func Texts() []string {
+	return []string{shared, releaseText, joinText, admitText, renewText, leaveText, presentText, healText, resetText, overrideText}
+}
+
 // NewAt returns a store whose scripts read the time, in microseconds, from a
-// key instead of the server's clock, so that a test can move it.
-func NewAt(client redis.UniversalClient, clockKey string) *Store {
+// key instead of the server's clock, so that a test can move it. edit changes
+// the scripts beyond that; nil leaves them.
+func NewAt(client redis.UniversalClient, clockKey string, edit func(text string) string) *Store {
 	const clock = "local t = call('TIME')\n  local clock = tonumber(t[1]) * SECOND + tonumber(t[2])\n"
-	if !strings.Contains(shared, clock) {
+	if strings.Count(shared, clock) != 1 {
 		panic("line.lua reads the time in another way than this test knows")
 	}
 	s := New(client)
-	s.scripts = scriptsOf(strings.Replace(shared, clock, "local clock = tonumber(call('GET', '"+clockKey+"'))\n", 1))
+	script := func(verb string) *redis.Script {
+		text := strings.Replace(shared+verb, clock, "local clock = tonumber(call('GET', '"+clockKey+"'))\n", 1)
+		if edit != nil {
+			text = edit(text)
+		}
+		return redis.NewScript(text)
+	}
+	s.scripts = scripts{
+		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
+		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
+		keys: s.scripts.keys,
+	}
 	return s
 }

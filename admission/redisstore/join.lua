@@ -23,14 +23,14 @@ end
 -- knownPlace answers an identity that still has a place or a session.
 local function knownPlace(identity)
   local n, epoch, visitor = ticketOf(identity)
-  if not n then return false end
+  if epoch ~= S.epoch then return false end -- a number of another epoch is someone else's in this
   local s = not hasEnded(visitor) and session(visitor)
   if s then
     place(n, 0, visitor, s)
     return true
   end
   local turn = call('ZSCORE', TURNS, text(n))
-  if epoch ~= S.epoch or chunkOf(n) < S.first or has(DONE, n) or n <= S.lost and not has(WAITING, n) and not turn then
+  if chunkOf(n) < S.first or has(DONE, n) or n <= S.lost and not has(WAITING, n) and not turn then
     return false
   end
   hearOne(n)
@@ -46,15 +46,42 @@ local function throttle(network, count)
   local used = max(tonumber(call('GET', throttleKey(network)) or '0'), S.at) + each
   local open = used - each * S.join_burst
   if open > S.at then return open - S.at end
-  if count then call('SET', throttleKey(network), text(used), 'PX', floor((used - S.at) / 1000) + 1) end
+  -- The minute is for a line whose time stands still until its server's clock
+  -- has caught up with it.
+  if count then call('SET', throttleKey(network), text(used), 'EX', floor((used - S.at) / SECOND) + 60) end
   return 0
+end
+
+-- A batch is remembered as runs of numbers that follow each other, as
+-- first+count; a newcomer who got none is 0+1.
+local function packed(given)
+  local runs = {}
+  local first, count = nil, 0
+  for _, n in ipairs(given) do
+    if first and first > 0 and n == first + count then
+      count = count + 1
+    else
+      if first then runs[#runs + 1] = text(first) .. '+' .. text(count) end
+      first, count = n, 1
+    end
+  end
+  runs[#runs + 1] = text(first) .. '+' .. text(count)
+  return table.concat(runs, ',')
+end
+
+local function unpacked(runs)
+  local given = {}
+  for first, count in string.gmatch(runs, '(%d+)%+(%d+)') do
+    for i = 0, tonumber(count) - 1 do given[#given + 1] = tonumber(first) + i end
+  end
+  return given
 end
 
 local numbers = call('HGET', BATCH, batch)
 if numbers then
   local i = 5
-  for word in string.gmatch(numbers, '%d+') do
-    local n, visitor = tonumber(word), ARGV[i]
+  for _, n in ipairs(unpacked(numbers)) do
+    local visitor = ARGV[i]
     local known, _, first = ticketOf(ARGV[i + 1])
     if known == n then visitor = first end
     if n == 0 then
@@ -89,8 +116,8 @@ elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and begun() and no
     end
   end
   local given = {}
-  for i, p in ipairs(places) do given[i] = text(p[1]) end
-  call('HSET', BATCH, batch, table.concat(given, ','))
+  for i, p in ipairs(places) do given[i] = p[1] end
+  call('HSET', BATCH, batch, packed(given))
   call('ZADD', BATCHES, text(S.at + REMEMBER), batch)
   touch(BATCH)
   touch(BATCHES)

@@ -1,5 +1,5 @@
 -- The line as a Redis script: every verb's script begins with this text, and
--- ends with reply(). It is admission's line.go in another language: the same
+-- ends with reply(). It is the line of package admission in another language: the same
 -- steps in the same order, under the same names. Read that first.
 --
 -- KEYS[1] is queue:seq:{tenant:activity}; all other keys share its hash tag, so
@@ -54,13 +54,31 @@ local SCRATCH2 = 'queue:scratch2:' .. tag
 
 local floor, min, max = math.floor, math.min, math.max
 
--- State: S holds the numbers of the line, as kept in the hash SEQ.
-local S = {}
+-- State: S holds the numbers of the line, as kept in the hash SEQ; one that
+-- was never set is 0. Besides what line.go has under the same names:
+--   clock, behind            the server's clock, and what the line's time is ahead of it
+--   waiting, lowest, first   how many wait, a bound below them, the first chunk that is kept
+--   step_at, step_released   the last of STEPS
+--   s_until …                the settling; s_until 0: whole. s_lost: there was a line before
+--   limited                  1 when limits were ever told
+--   kept                     when the expiry of all keys was renewed
+--   o_version, o_mode …      what an operator decided; 0 is nothing and all else one more than it says
+local S = setmetatable({}, { __index = function() return 0 end })
 local words = { run = false, message = '' } -- the fields that are text
+local was = {} -- S as it was read
+local fresh = true
 do
   local raw = call('HGETALL', SEQ)
+  fresh = #raw == 0
   for i = 1, #raw, 2 do
-    if words[raw[i]] ~= nil then words[raw[i]] = raw[i + 1] else S[raw[i]] = tonumber(raw[i + 1]) end
+    local name = raw[i]
+    if words[name] ~= nil then
+      words[name] = raw[i + 1]
+      was[name] = raw[i + 1]
+    else
+      local n = tonumber(raw[i + 1])
+      S[name], was[name] = n, n
+    end
   end
 end
 -- The limits, in the order in which gateways tell them. With t_ before them
@@ -68,23 +86,14 @@ end
 local NAMES = {
   'mode', 'capacity', 'rate', 'burst', 'claim', 'absence', 'hold_place', 'idle', 'max', 'joins', 'join_burst', 'start_at', 'end_at',
 }
-local FIELDS = {
-  'epoch', 'issued', 'born', 'at', 'clock', 'behind', 'released', 'turned', 'admitted', 'credit', 'version', 'limited',
-  'window', 'claim_clock', 'waiting', 'lowest', 'first', 'lost', 'step_at', 'step_released', 'listening',
-  'nameless', 'nameless_until', 'blind_until', 'reentry', 'kept',
-  's_until', 's_lost', 's_epoch', 's_issued', 's_released', 's_seats', 's_maps',
-  -- What an operator decided; but for the version, 0 is nothing and all else one more than it says.
-  'o_version', 'o_mode', 'o_capacity', 'o_rate', 'o_start_at', 'o_end_at', 'o_message',
-}
-for _, name in ipairs(NAMES) do
-  FIELDS[#FIELDS + 1] = name
-  FIELDS[#FIELDS + 1] = 't_' .. name
-end
-local fresh = S.epoch == nil
-for _, f in ipairs(FIELDS) do S[f] = S[f] or 0 end
 
 local touched = {} -- keys written in this step, whose expiry is renewed
+local noted = {} -- keys whose change was noted in this step
 local function touch(k) touched[k] = true end
+local function drop(k)
+  call('DEL', k)
+  touched[k], noted[k] = nil, nil
+end
 
 local F_EPOCH, F_ISSUED = tonumber(ARGV[2]), tonumber(ARGV[3])
 local function above(epoch, issued, epoch2, issued2)
@@ -97,9 +106,12 @@ local function chunkOf(n) return floor(n / CHUNK) end
 local function mapKey(map, c) return PREFIX[map] .. text(c) end
 local function lastChunk() return chunkOf(S.issued) end
 
+-- changed notes a change of a chunk, once in a step.
 local function changed(map, c)
-  touch(mapKey(map, c))
-  if READ[map] then
+  local k = mapKey(map, c)
+  touch(k)
+  if READ[map] and not noted[k] then
+    noted[k] = true
     call('ZADD', CHANGED, text(S.version), READ[map] .. text(c))
     touch(CHANGED)
   end
@@ -206,6 +218,7 @@ local function hearPiece(c, offset, bytes)
     changed(NOW, c)
     local before = call('BITCOUNT', waiting)
     call('BITOP', 'OR', waiting, waiting, SCRATCH)
+    touch(waiting) -- BITOP takes a key's expiry away
     local after = S.waiting
     countAnew(c, before)
     if S.waiting ~= after then changed(WAITING, c) end
@@ -268,8 +281,7 @@ local function dropPassed()
       if chunkOf(tonumber(n)) == c then return end
     end
     for _, map in ipairs(MAPS) do
-      call('DEL', mapKey(map, c))
-      touched[mapKey(map, c)] = nil
+      drop(mapKey(map, c))
       if READ[map] then call('ZREM', CHANGED, READ[map] .. text(c)) end
     end
     S.first = c + 1
@@ -285,6 +297,7 @@ local function turnWindow(now)
     local count = call('BITCOUNT', waiting)
     if count > 0 then
       call('BITOP', 'AND', waiting, waiting, before)
+      touch(waiting)
       countAnew(c, count)
       if call('BITCOUNT', waiting) ~= count then changed(WAITING, c) end
     end
@@ -298,8 +311,7 @@ local function listenAnew(now)
     local heard, before = mapKey(NOW, c), mapKey(LAST, c)
     if call('EXISTS', heard) == 1 then
       call('BITOP', 'OR', before, before, heard)
-      call('DEL', heard)
-      touched[heard] = nil
+      drop(heard)
       touch(before)
     end
   end
@@ -398,10 +410,7 @@ end
 
 local function newEpoch(epoch)
   for c = S.first, lastChunk() do
-    for _, map in ipairs(MAPS) do
-      call('DEL', mapKey(map, c))
-      touched[mapKey(map, c)] = nil
-    end
+    for _, map in ipairs(MAPS) do drop(mapKey(map, c)) end
   end
   call('DEL', CHANGED, TURNS, STEPS, BATCH, BATCHES)
   S.epoch, S.issued = epoch, 0
@@ -489,12 +498,11 @@ end
 
 -- reply -----------------------------------------------------------------------
 
--- save writes the state, and renews the expiry of what was written: never
--- sooner than the longest session plus seven days. All else is renewed by a
--- tick once a minute.
+-- save writes what changed of the state, and renews the expiry of what was
+-- written: never sooner than the longest session plus seven days. All else is
+-- renewed by a tick once a minute, which is why they have a minute more.
 local function save()
-  local kept = { 'run', words.run, 'message', words.message }
-  local lifetime = 7 * 24 * 3600 + max(floor(S.max / SECOND), S.limited == 0 and 7 * 24 * 3600 or 0)
+  local lifetime = 7 * 24 * 3600 + 60 + max(floor(S.max / SECOND), S.limited == 0 and 7 * 24 * 3600 or 0)
   if S.at - S.kept >= 60 * SECOND then
     S.kept = S.at
     for _, k in ipairs(FIXED) do touch(k) end
@@ -502,11 +510,20 @@ local function save()
       for _, map in ipairs(MAPS) do touch(mapKey(map, c)) end
     end
   end
-  for _, f in ipairs(FIELDS) do
-    kept[#kept + 1] = f
-    kept[#kept + 1] = text(S[f])
+  local changes = {}
+  for f, n in pairs(S) do
+    if n ~= was[f] then
+      changes[#changes + 1] = f
+      changes[#changes + 1] = text(n)
+    end
   end
-  call('HSET', SEQ, unpack(kept))
+  for f, word in pairs(words) do
+    if word ~= was[f] then
+      changes[#changes + 1] = f
+      changes[#changes + 1] = word
+    end
+  end
+  call('HSET', SEQ, unpack(changes)) -- at least the version and the time
   touch(SEQ)
   for k in pairs(touched) do call('EXPIRE', k, lifetime) end
 end

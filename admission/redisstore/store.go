@@ -44,9 +44,11 @@ const keysLife = 400 * 24 * time.Hour
 
 // run runs a script on a line and returns the head and the verb's own answer.
 func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Call, args ...any) (admission.Head, any, error) {
-	lasting := script == s.scripts.join || script == s.scripts.admit
+	// A renewal, too: a gateway that is cut off with an old master would prolong
+	// sessions whose seats the new master gives to others.
+	lasting := script == s.scripts.join || script == s.scripts.admit || script == s.scripts.renew
 	args = append([]any{call.Gateway, call.Floor.Epoch, call.Floor.Issued}, args...)
-	answer, err := s.ask(ctx, script, "queue:seq:{"+call.Line.String()+"}", lasting, args)
+	answer, err := s.ask(ctx, script, keysOf(call.Line), lasting, args)
 	if err != nil {
 		return admission.Head{}, nil, err
 	}
@@ -318,7 +320,7 @@ func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memor
 
 // Override implements admission.Store.
 func (s *Store) Override(ctx context.Context, call admission.Call, o admission.Overrides) (admission.Head, error) {
-	h, _, err := s.run(ctx, s.scripts.override, call, decisions(o)...)
+	h, _, err := s.run(ctx, s.scripts.override, call, append([]any{o.Version}, decisions(o)...)...)
 	return h, err
 }
 
@@ -338,7 +340,7 @@ func (s *Store) Keys(ctx context.Context, fresh admission.Key, known ...admissio
 		}
 		args = append(args, text)
 	}
-	answer, err := s.ask(ctx, s.scripts.keys, keysKey, false, args)
+	answer, err := s.ask(ctx, s.scripts.keys, []string{keysKey}, false, args)
 	if err != nil {
 		return nil, fmt.Errorf("keep signing keys: %w", err)
 	}

@@ -1,12 +1,6 @@
 package redisstore_test
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"os/exec"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,83 +9,47 @@ import (
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/admission/admissiontest"
 	"github.com/ropeline/ropeline/admission/redisstore"
+	"github.com/ropeline/ropeline/admission/redisstore/redistest"
 )
 
-type server struct {
-	t      *testing.T
-	dir    string
-	port   int
-	cmd    *exec.Cmd
-	client *redis.Client
-}
-
-func startServer(t *testing.T) *server {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
-	s.client = redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", s.port)})
-	s.start()
-	t.Cleanup(func() { s.client.Close(); s.cmd.Process.Kill(); s.cmd.Wait() })
-	return s
-}
-
-func (s *server) start() {
-	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--appendonly", "yes", "--appendfsync", "always", "--save", "")
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	for range 500 {
-		if s.client.Ping(context.Background()).Err() == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.t.Fatal("redis did not start")
-}
-
+// clockKey holds the time of the scripts under test.
 const clockKey = "test:clock"
 
-var shared *server
-
+// openBench opens a store in a server of its own. The server writes its file
+// before each answer and leaves the disk to the kernel: so a SIGKILL loses
+// nothing, as it may with everysec, and no step waits for a disk, as with
+// always.
 func openBench(t *testing.T) admissiontest.Bench {
-	s := shared
-	ctx := context.Background()
+	s := redistest.Single(t, "appendfsync no")
+	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	t.Cleanup(func() { client.Close() })
 	check := func(err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	now := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC)
-	set := func() { check(s.client.Set(ctx, clockKey, now.UnixMicro(), 0).Err()) }
-	check(s.client.FlushAll(ctx).Err())
+	set := func() { check(client.Set(t.Context(), clockKey, now.UnixMicro(), 0).Err()) }
 	set()
-	store := redisstore.NewAt(s.client, clockKey)
+	store := redisstore.NewAt(client, clockKey, plantedHere(t))
 	return admissiontest.Bench{
 		Store:   func() admission.Store { return store },
 		Advance: func(d time.Duration) { now = now.Add(d); set() },
-		Lose:    func() { check(s.client.FlushAll(ctx).Err()); set() },
-		Crash: func() {
-			s.cmd.Process.Kill()
-			s.cmd.Wait()
-			s.start()
-		},
+		Lose:    func() { check(client.FlushAll(t.Context()).Err()); set() },
+		Crash:   func() { s.Kill(); s.Restart() },
 		Keep: func() func() {
 			kept := map[string]string{}
-			keys, err := s.client.Keys(ctx, "*").Result()
+			keys, err := client.Keys(t.Context(), "*").Result()
 			check(err)
 			for _, k := range keys {
-				kept[k], err = s.client.Dump(ctx, k).Result()
+				kept[k], err = client.Dump(t.Context(), k).Result()
 				check(err)
 			}
 			return func() {
-				check(s.client.FlushAll(ctx).Err())
+				check(client.FlushAll(t.Context()).Err())
 				for k, v := range kept {
-					check(s.client.Restore(ctx, k, 0, v).Err())
+					check(client.Restore(t.Context(), k, 0, v).Err())
 				}
 				set()
 			}
@@ -100,7 +58,4 @@ func openBench(t *testing.T) admissiontest.Bench {
 	}
 }
 
-func TestStore_KeepsTheRules(t *testing.T) {
-	shared = startServer(t)
-	admissiontest.Store(t, openBench)
-}
+func TestStore_KeepsTheRules(t *testing.T) { admissiontest.Store(t, openBench) }

@@ -1,0 +1,145 @@
+package redisstore_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/ropeline/ropeline/admission/redisstore"
+)
+
+// planted are bugs, each of which must be caught: what a script says, what it
+// says with the bug, and the test, or the case of the suite, that fails then.
+var planted = []struct{ name, text, bug, caught string }{
+	{"a batch is forgotten too soon", "local REMEMBER = 60 * SECOND", "local REMEMBER = 50 * SECOND", "N/ABatchSentAgainWithinAMinuteGetsTheSameAnswer"},
+	{"a healed line does not leap", "S.issued = S.issued + LEAP", "", "N/AFloorAboveTheLineLeapsOnce"},
+	{"floors are compared field by field", "epoch == epoch2 and issued > issued2", "issued > issued2", "N/FloorsAreComparedAsPairs"},
+	{"a line that is not found starts anew", "if not lost and not fresh then return end", "if not lost then return end", "N/AGatewayWithoutAFloorDoesNotStartALostLineAnew"},
+
+	{"newcomers pass who waits", "if free() < 1 or following() ~= n then", "if free() < 1 then", "O/ANewcomerDoesNotPassWhoWaits"},
+	{"released runs ahead", "S.released = max(S.released, n)", "S.released = S.issued", "O/WhoIsAbsentIsSkippedAndCostsNoTurn"},
+	{"who comes back by a poll is overlooked", "if after > 0 then S.lowest = min(S.lowest, c * CHUNK + call('BITPOS', k, 1)) end", "", "R/WhoComesBackIsChargedLikeEveryone"},
+	{"a step is too long", "local MOST_RELEASES = 1000", "local MOST_RELEASES = 2000", "O/AtMostAThousandTurnsAStep"},
+
+	{"a turn is no seat", "n = min(n, S.capacity - inside() - turned())", "n = min(n, S.capacity - inside())", "C/ATurnIsASeat"},
+	{"claims run out where no turn can be used", "if claimable() then S.claim_clock = S.claim_clock + worked end", "S.claim_clock = S.claim_clock + worked", "C/LoweringEvictsNoOneAndTurnsWait"},
+	{"the limits of a dead gateway stay", "local HEARD = 3 * SECOND", "local HEARD = 30 * SECOND", "C/TheLimitsOfAGatewayThatIsGoneCountForThreeSeconds"},
+	{"the longer idle time counts", "idle = min, max = min", "idle = max, max = min", "C/EveryLimitIsTheStricterOfTwo"},
+	{"a seat is free before its token is dead", "local GRACE = 5 * SECOND", "local GRACE = 4 * SECOND", "C/ASeatOutlivesItsTokenByFiveSeconds"},
+	{"a left seat is free before all have heard", "min(tonumber(ends), S.at + 2 * TICK)", "S.at", "C/ALeftSessionFreesItsSeatTwoTicksLater"},
+	{"a bot holds a seat for the whole idle time", "local idle = min(S.idle, 2 * S.claim)", "local idle = S.idle", "C/ASessionWhoseTokenNeverCameBackIsBrief"},
+
+	{"turns are free of charge", "if S.rate > 0 then S.credit = S.credit - UNIT end", "", "R/TheBurstIsGivenOnce"},
+	{"an outage earns all its time", "local CATCH_UP = 10 * SECOND", "local CATCH_UP = 3600 * SECOND", "R/AnOutageEarnsTenSecondsAtMost"},
+	{"credit is saved up", "S.credit = min(S.credit + worked * S.rate, S.burst * UNIT)", "S.credit = S.credit + worked * S.rate", "R/JoinsBetweenReleasesHaveTheBurstAndNoMore"},
+	{"a resumed line starts with what it had", "if held and S.mode ~= HOLD then S.credit = 0 end", "", "R/AResumedLineStartsAtZero"},
+	{"credit is rounded to milliseconds", "S.credit + worked * S.rate,", "S.credit + floor(worked / 1000) * 1000 * S.rate,", "R/CreditIsExact/7/m"},
+
+	{"asked again, the session is longer", "  if s then return ADMITTED, s end\n  if S.s_until", "  if s then return ADMITTED, enter(visitor, n, S.idle) end\n  if S.s_until", "A/AskedAgainTheSameSessionWithTheSameEnd"},
+	{"a used number buys again", "chunkOf(n) < S.first or has(DONE, n) then return GONE end", "chunkOf(n) < S.first then return GONE end", "A/AUsedNumberBuysNoSecondSession"},
+	{"a session that was left goes on", "  if hasEnded(visitor) then return GONE end\n", "", "C/ALeftSessionFreesItsSeatTwoTicksLater"},
+	{"a renewal goes beyond the maximum", "min(S.at + S.idle, s[4])", "S.at + S.idle", "A/RenewalMovesTheEndWithinTheMaximumAndNeverBack"},
+	{"a renewal moves the end back", "max(s[3], min(S.at + S.idle, s[4]))", "min(S.at + S.idle, s[4])", "A/RenewalMovesTheEndWithinTheMaximumAndNeverBack"},
+
+	{"newcomers are not heard from", "        put(NOW, n, 1)\n", "", "P/AbsentAfterOneWindowAtTheEarliestAndTwoAtTheLatest"},
+	{"the window is short", "now - S.window >= S.absence then", "now - S.window >= S.absence / 2 then", "P/AbsentAfterOneWindowAtTheEarliestAndTwoAtTheLatest"},
+	{"who is off is heard from", "call('BITOP', 'XOR', SCRATCH, SCRATCH, SCRATCH2)", "", "P/PresenceNeverMarksWhoIsNotWaiting"},
+	{"numbers to come are heard from", "if #bytes * 8 > room then", "if false then", "P/PresenceNeverMarksWhoIsNotWaiting"},
+	{"a poll brings a lost place back", "if base <= S.lost then", "if false then", "P/AnAbsentPlaceIsLostHoldPlaceAfterItWasPassed"},
+	{"a place is lost too soon", "if now - tonumber(at) < S.hold_place then", "if now - tonumber(at) < S.hold_place / 2 then", "P/AnAbsentPlaceIsLostHoldPlaceAfterItWasPassed"},
+	{"an outage makes all absent", "if elapsed > worked then listenAnew(now) end", "", "P/AnOutageMakesNoOneAbsent"},
+	{"a reset leaves turns", "call('DEL', CHANGED, TURNS, STEPS, BATCH, BATCHES)", "call('DEL', CHANGED, STEPS, BATCH, BATCHES)", "P/ResetEndsEveryPlace"},
+	{"changes are not told", "  changed(map, c)\n  if map == WAITING then", "  if map == WAITING then", "P/WhatChangedSinceAReadingIsAllThatChanged"},
+
+	{"an unknown session enters on any token", "if maxAt > S.at and signed < S.born then", "if maxAt > S.at then", "F/AnAdmissionTokenOfThisLineThatIsNotKnownHasEnded"},
+	{"the start is a microsecond late", "S.at >= S.start_at", "S.at > S.start_at", "H/BeforeTheStart"},
+	{"the end is a microsecond late", "S.at >= S.end_at", "S.at > S.end_at", "H/AfterTheEnd"},
+
+	{"a line settles for a second", "local SETTLE = 3 * SECOND", "local SETTLE = SECOND", "healing/ASettlingOfThreeSecondsGivesNothing"},
+	{"a healed line starts with credit", "  S.credit = 0\n  local missing", "  local missing", "healing/TheLineStartsAtZeroCredit"},
+	{"seats that were told are forgotten", "S.nameless = S.nameless + missing", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
+	{"who enters again takes a second seat", "S.nameless = S.nameless - 1", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
+	{"the first heard of after a loss is the first in line", "if S.s_maps == 0 then S.blind_until = now + S.absence end", "", "healing/NobodyCouldBePresentWhereNobodyBroughtAMap"},
+	{"the line's time runs back", "S.behind = S.behind + ahead", "", "healing/TheLinesTimeNeverRunsBack"},
+	{"a turn that was used stands again", "if has(DONE, tonumber(n)) then dropTurn(tonumber(n)) end", "", "healing/ACopyThatIsBehindIsBroughtUpToDate"},
+
+	{"a position is one too many", "0, n % CHUNK - 1, 'BIT'", "0, n % CHUNK, 'BIT'", "identity/TheSameIdentityHasTheSamePlaceOnEveryGateway"},
+	{"an identity brings a lapsed turn back", "n > S.issued or has(OFF, n) or n <= S.lost", "n > S.issued or n <= S.lost", "identity/ALapsedPlaceIsTheSamePlace"},
+	{"an identity goes on after leaving", "local s = not hasEnded(visitor) and session(visitor)\n  if s then\n", "local s = session(visitor)\n  if s then\n", "identity/WhoseStayIsOverIsNew"},
+	{"an identity keeps its number over a reset", "if epoch ~= S.epoch then return false end", "if not n then return false end", "identity/WhosePlaceIsGivenUpLostOrResetIsNew"},
+	{"a batch that comes again splits an identity", "if known == n then visitor = first end", "", "identity/ABatchThatComesAgainIsAnsweredAlike"},
+
+	{"a network has one more", "local open = used - each * S.join_burst", "local open = used - each * (S.join_burst + 1)", "throttle/ABurstThenOneInEachInterval"},
+	{"asking too early puts it off", "if open > S.at then return open - S.at end", "if open > S.at then call('SET', throttleKey(network), text(used)) return open - S.at end", "throttle/ABurstThenOneInEachInterval"},
+	{"all networks are one", "'throttle:ip:' .. tag .. ':' .. network", "'throttle:ip:' .. tag .. ':'", "throttle/OtherNetworksGoOn"},
+	{"a batch that comes again counts again", "throttle(ARGV[i + 2], false)", "throttle(ARGV[i + 2], true)", "throttle/ABatchThatComesAgainIsAnsweredAlikeAndNotCounted"},
+
+	{"a decided rate is not reached", "S.burst = max(S.burst, 1, math.ceil(2 * S.rate * TICK / UNIT))", "", "override/ARateAboveTheBurstOfTheFilesIsReached"},
+	{"an old decision undoes a new one", "if tonumber(ARGV[10]) > S.o_version then", "if tonumber(ARGV[10]) > 0 then", "override/AMemoryOfAnEarlierDecisionUndoesNothing"},
+	{"a decision after a loss is of an old version", "max(S.o_version, tonumber(ARGV[4])) + 1", "S.o_version + 1", "override/WhatIsDecidedAfterALossIsNotUndoneByMemories"},
+
+	{"no capacity of one gateway is none of all", "capacity = lesser", "capacity = min", differential},
+	{"lost places are noted seldom", "now - S.step_at >= S.hold_place / 60", "now - S.step_at >= S.hold_place / 6", differential},
+
+	{"a key loses its expiry", "touch(waiting) -- BITOP takes a key's expiry away", "", hygiene},
+	{"a key is not renewed in time", "for c = S.first, lastChunk() do\n      for _, map in ipairs(MAPS) do touch(mapKey(map, c)) end\n    end", "", hygiene},
+	{"a key has another tag", "local ENDED = 'queue:ended:' .. tag", "local ENDED = 'queue:ended'", hygiene},
+}
+
+// differential stands for the lives that are lived on two stores.
+const differential = "TestStore_AnswersLikeTheMemoryStore"
+
+const hygiene = "TestKeys_ShareATagExpireAndTellNoOne"
+
+// plantedKey names the bug that a test process has in its scripts.
+const plantedKey = "REDISSTORE_PLANTED"
+
+// plantedHere returns what plants the bug of this process; nil for none.
+func plantedHere(t *testing.T) func(text string) string {
+	name := os.Getenv(plantedKey)
+	if name == "" {
+		return nil
+	}
+	for _, p := range planted {
+		if p.name == name {
+			return func(text string) string { return strings.Replace(text, p.text, p.bug, 1) }
+		}
+	}
+	t.Fatalf("no bug is called %q", name)
+	return nil
+}
+
+// TestStore_PlantedBugsAreCaught runs the case of each bug in a process that
+// has it in its scripts.
+func TestStore_PlantedBugsAreCaught(t *testing.T) {
+	for _, p := range planted {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			found := 0
+			for _, text := range redisstore.Texts() {
+				found += strings.Count(text, p.text)
+			}
+			if found != 1 {
+				t.Fatalf("%q stands %d times in the scripts, want once", p.text, found)
+			}
+			run := "^" + p.caught + "$"
+			if !strings.HasPrefix(p.caught, "Test") {
+				run = "^TestStore_KeepsTheRules$/^" + strings.ReplaceAll(p.caught, "/", "$/^") + "$"
+			}
+			cmd := exec.Command(os.Args[0], "-test.run="+run, "-rapid.checks=60", "-rapid.shrinktime=0s", "-rapid.nofailfile")
+			cmd.Env = append(os.Environ(), plantedKey+"="+p.name, "TMPDIR="+t.TempDir())
+			said, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			switch {
+			case err == nil:
+				t.Errorf("not caught by %s", p.caught)
+			case !errors.As(err, &exit) || !strings.Contains(string(said), "--- FAIL: "+strings.Split(run[1:], "$")[0]):
+				t.Errorf("the run ended with %v:\n%s", err, said)
+			case strings.Contains(string(said), "user_script"), strings.Contains(string(said), "panic:"):
+				t.Errorf("the script with the bug does not run:\n%s", said)
+			}
+		})
+	}
+}
