@@ -100,7 +100,8 @@ func (g *Gateway) Swap(t *Table) {
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{Context: r.Context(), gateway: g, table: g.table.Load(), began: time.Now()}
-	x.answer = answer{ResponseWriter: w, idle: writeIdle(g.bodyIdle)}
+	// The server set the write deadline when it had read the headers.
+	x.answer = answer{ResponseWriter: w, idle: writeIdle(g.bodyIdle), armed: x.began}
 	defer x.end(r)
 	x.serve(r)
 	x.finished = true

@@ -110,6 +110,7 @@ func start(ctx context.Context, role string, args ...string) (*process, error) {
 	}
 	cmd := exec.CommandContext(ctx, self, append([]string{role}, args...)...)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with us, however we end
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -149,6 +150,7 @@ routes: [{path: /drop, activity: 123, upstream: shop}, {upstream: shop}]
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, binary, "run", "--config", file)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	reader, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
