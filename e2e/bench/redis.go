@@ -248,10 +248,6 @@ func throughRedis(ctx context.Context, address string) error {
 		fmt.Printf("| %s | %.0f | %.1f |\n", kind.name, perSecond, calls)
 	}
 
-	before, err := usedMemory(ctx, client)
-	if err != nil {
-		return err
-	}
 	line := admission.Call{Line: admission.LineID{Tenant: "bench", Activity: 3}, Gateway: "bench"}
 	if err := settleLine(ctx, store, line); err != nil {
 		return err
@@ -266,12 +262,12 @@ func throughRedis(ctx context.Context, address string) error {
 			return fmt.Errorf("join %d: %d places, %w", i, len(places), err)
 		}
 	}
-	after, err := usedMemory(ctx, client)
+	bytes, err := memoryOf(ctx, client, line.Line)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nmemory of Redis: %.2f bits for each of a million waiting (%d KiB in all, the answers to the last minute's joins included)\n",
-		float64(after-before)*8/waiting, (after-before)>>10)
+	fmt.Printf("\nmemory of Redis: %.2f bits for each of a million waiting (%d KiB in all, the answers to the last minute's joins included)\n\n",
+		float64(bytes)*8/waiting, bytes>>10)
 	return nil
 }
 
@@ -351,10 +347,15 @@ func scriptCalls(ctx context.Context, client *redis.Client) (int64, error) {
 	return strconv.ParseInt(calls, 10, 64)
 }
 
-func usedMemory(ctx context.Context, client *redis.Client) (int64, error) {
-	info, err := client.Info(ctx, "memory").Result()
-	if err != nil {
-		return 0, err
+// memoryOf is what the keys of a line take, in bytes.
+func memoryOf(ctx context.Context, client *redis.Client, line admission.LineID) (bytes int64, err error) {
+	keys := client.Scan(ctx, 0, "*{"+line.String()+"}*", 1000).Iterator()
+	for keys.Next(ctx) {
+		size, err := client.MemoryUsage(ctx, keys.Val(), 0).Result()
+		if err != nil {
+			return 0, err
+		}
+		bytes += size
 	}
-	return strconv.ParseInt(field(info, "used_memory"), 10, 64)
+	return bytes, keys.Err()
 }
