@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,16 +16,17 @@ const sweepEvery = 10 * time.Second
 // asks it to release, and keeps the view fresh. No gateway leads; a tick of
 // another one at the same instant changes nothing.
 func (r *Room) keepTime(ctx context.Context) {
-	ticker := time.NewTicker(Tick)
-	defer ticker.Stop()
+	beat := time.NewTimer(untilBeat(r.gateway, time.Now()))
+	defer beat.Stop()
 	var flushed, swept time.Time
 	var away bool
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-beat.C:
 		}
+		beat.Reset(untilBeat(r.gateway, time.Now()))
 		if time.Since(swept) >= sweepEvery {
 			swept = time.Now()
 			r.forget()
@@ -46,6 +48,15 @@ func (r *Room) keepTime(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// untilBeat is the time until the next tick. The rooms of a gateway tick at the
+// same instants, so that what they ask travels together, and gateways apart.
+func untilBeat(gateway string, now time.Time) time.Duration {
+	name := fnv.New32a()
+	name.Write([]byte(gateway)) // it never fails
+	phase := time.Duration(name.Sum32()) % Tick
+	return Tick - time.Duration(now.UnixNano()-int64(phase))%Tick
 }
 
 // tick asks the store to release and takes in what changed. more: there was

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -50,14 +49,29 @@ func keysOf(line admission.LineID) []string {
 	return []string{"queue:seq:" + tag, "queue:none:" + tag}
 }
 
-// ask runs a script on its keys. lasting: its answer is handed out
-// only once wait_replicas have it.
+// ask runs a script on its keys, together with what others ask at the time.
+// lasting: its answer is handed out only once wait_replicas have it.
 func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, lasting bool, args []any) (any, error) {
 	answer, err := s.breaker.Execute(func() (any, error) {
-		if lasting && s.waitReplicas > 0 {
-			return s.askAndWait(ctx, script, keys, args)
+		q, way := &question{script: script, keys: keys, args: args, node: s.client}, way{}
+		if lasting {
+			way.replicas = s.waitReplicas
 		}
-		return script.Run(ctx, s.client, keys, args...).Result()
+		if cluster, ok := s.client.(*redis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, keys[0])
+			if err != nil {
+				return nil, err
+			}
+			way.address = master.Options().Addr
+			if way.replicas > 0 {
+				q.node = master // WAIT has no key: it must go where the script goes
+			}
+		}
+		answer, err := s.lane(way).ask(ctx, q)
+		if cluster, ok := s.client.(*redis.ClusterClient); ok && redis.HasErrorPrefix(err, "MOVED") {
+			cluster.ReloadState(ctx)
+		}
+		return answer, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", admission.ErrUnavailable, err)
@@ -68,44 +82,3 @@ func (s *Store) ask(ctx context.Context, script *redis.Script, keys []string, la
 // errReplicas is an answer that too few replicas have. It is not handed out:
 // asked again by the same id, it is the same.
 var errReplicas = errors.New("too few replicas have it")
-
-// askAndWait runs a script and waits for replicas on the same connection: WAIT
-// speaks of what its own connection wrote.
-func (s *Store) askAndWait(ctx context.Context, script *redis.Script, keys []string, args []any) (any, error) {
-	node := s.client
-	if cluster, ok := s.client.(*redis.ClusterClient); ok {
-		// WAIT has no key: it must go where the script went.
-		master, err := cluster.MasterForKey(ctx, keys[0])
-		if err != nil {
-			return nil, err
-		}
-		node = master
-	}
-	answer, replicas, err := both(ctx, node, args, func(p redis.Pipeliner, args []any) *redis.Cmd {
-		return p.EvalSha(ctx, script.Hash(), keys, args...)
-	}, s.waitReplicas)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		answer, replicas, err = both(ctx, node, args, func(p redis.Pipeliner, args []any) *redis.Cmd {
-			return script.Eval(ctx, p, keys, args...)
-		}, s.waitReplicas)
-	}
-	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil && strings.HasPrefix(err.Error(), "MOVED") {
-		cluster.ReloadState(ctx)
-	}
-	if err == nil && replicas < int64(s.waitReplicas) {
-		err = errReplicas
-	}
-	return answer, err
-}
-
-func both(ctx context.Context, node redis.UniversalClient, args []any, run func(redis.Pipeliner, []any) *redis.Cmd, replicas int) (any, int64, error) {
-	pipe := node.Pipeline()
-	answer := run(pipe, args)
-	waited := pipe.Do(ctx, "WAIT", replicas, replicaTime.Milliseconds())
-	_, _ = pipe.Exec(ctx) // each command tells its own error
-	if err := answer.Err(); err != nil {
-		return nil, 0, err
-	}
-	count, err := waited.Int64()
-	return answer.Val(), count, err
-}

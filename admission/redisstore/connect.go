@@ -55,7 +55,10 @@ const (
 func (o Options) universal() *redis.UniversalOptions {
 	u := &redis.UniversalOptions{
 		Addrs: o.Addresses, Username: o.Username, Password: o.Password, DB: o.DB,
-		PoolSize: o.PoolSize, MinIdleConns: o.MinIdleConns, MaxRetries: o.MaxRetries,
+		// Every question travels in a pipeline: a pool of their own would leave
+		// pool_size idle and open as many connections again.
+		PoolSize: o.PoolSize, MinIdleConns: o.MinIdleConns, PipelinePoolSize: -1,
+		MaxRetries:      o.MaxRetries,
 		MinRetryBackoff: firstBackoff, MaxRetryBackoff: longestBackoff,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
 		// Without it a command outlives its caller's deadline by read_timeout

@@ -163,9 +163,8 @@ func TestQuiet_PollsAndAdmittedRequestsMakeNoCalls(t *testing.T) {
 	c := &crowd{t: t, gateways: gateways, began: time.Now(), stop: func() {}}
 	inside, waiting := &visitor{crowd: c}, &visitor{crowd: c}
 	c.await("a visitor to enter", func() bool { return inside.ask(arrive).Pass })
-	if a := waiting.ask(arrive); a.Pass || waiting.queue == "" {
-		t.Fatalf("the second visitor got %+v, want a place", a.Verdict)
-	}
+	// The other gateway may not have heard yet that the line is whole.
+	c.await("a second visitor to get a place", func() bool { return !waiting.ask(arrive).Pass && waiting.queue != "" })
 	calls := func() int {
 		scripts := 0
 		for command, stats := range server.Info("commandstats") {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,6 +27,8 @@ type Store struct {
 	scripts      scripts
 	breaker      *gobreaker.CircuitBreaker[any]
 	waitReplicas int
+
+	lanes sync.Map // way → *lane; as many as nodes were ever asked
 }
 
 var _ admission.Store = (*Store)(nil)
