@@ -68,6 +68,9 @@ type Room struct {
 	outage outage
 	secret Secret
 
+	journal Journal // nil: none; set before Run
+	sampled Sample  // the last that was told; the tick's own
+
 	counts counts
 }
 
@@ -205,46 +208,72 @@ func (r *Room) returning(ctx context.Context, v *view, t *ticket, now Instant) (
 
 // newcomer answers a visitor without a place.
 func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits, now Instant) Verdict {
-	switch {
-	case v.stale() || v.Settling:
-		return r.hold(v, nil, now, HoldUnavailable)
-	case limits.over(now):
-		return r.hold(v, nil, now, HoldEnded)
-	case !limits.begun(now):
-		return r.hold(v, nil, now, HoldBefore)
-	case limits.Mode == ModeClosed:
-		return r.hold(v, nil, now, HoldClosed)
-	case visit.Looking:
+	if reason, refused := refuses(v, limits, now); refused {
+		return r.hold(v, nil, now, reason)
+	}
+	if visit.Looking {
 		return r.hold(v, nil, now, HoldWaiting)
 	}
-	ctx, cancel := context.WithTimeout(ctx, mostPatience)
-	defer cancel()
-	place, err := r.joins.ask(ctx, Newcomer{
-		Visitor:  newVisitor(),
-		Identity: r.secret.identity(r.id, visit.Identity),
-		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
-	})
+	place, t, err := r.take(ctx, newVisitor(), visit, limits, now)
 	if err != nil {
 		return r.hold(v, nil, now, HoldUnavailable)
 	}
-	if place.Number == 0 {
-		verdict := r.hold(r.view.Load(), nil, now, HoldLimited)
-		verdict.Status.PollAfter = jitter(max(place.RetryAfter, verdict.Status.PollAfter))
-		return verdict
+	if t == nil {
+		return r.limited(place, now)
 	}
-	r.counts.joins.Add(1)
-	t := &ticket{line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch, signed: now, kid: r.ring.Load().keys[0].id}
 	switch a := place.Admission; {
 	case a.Visitor != "" && a.Until <= now: // an identity whose session ends in these seconds: it is new after them
 		return r.hold(r.view.Load(), nil, now, HoldWaiting)
 	case a.Visitor != "":
 		return r.entered(place.Admission, t, now)
 	}
-	t.expires = r.queueTicketEnd(limits, now)
 	v = r.view.Load()
 	verdict := r.hold(v, t, now, HoldWaiting)
 	verdict.Status.stand(v, *r.joined.Load(), place.Position)
 	verdict.Queue = r.signQueue(*t)
+	return verdict
+}
+
+// refuses tells why a line takes no newcomers, if it takes none.
+func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
+	switch {
+	case v.stale() || v.Settling:
+		return HoldUnavailable, true
+	case limits.over(now):
+		return HoldEnded, true
+	case !limits.begun(now):
+		return HoldBefore, true
+	case limits.Mode == ModeClosed:
+		return HoldClosed, true
+	}
+	return "", false
+}
+
+// take takes a place in line for a visitor of a new id. The ticket has the id
+// of an earlier one where the identity has a place already. Without a ticket
+// the place tells when one of the visitor's network may join again.
+func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Limits, now Instant) (Place, *ticket, error) {
+	ctx, cancel := context.WithTimeout(ctx, mostPatience)
+	defer cancel()
+	place, err := r.joins.ask(ctx, Newcomer{
+		Visitor:  visitor,
+		Identity: r.secret.identity(r.id, visit.Identity),
+		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
+	})
+	if err != nil || place.Number == 0 {
+		return place, nil, err
+	}
+	r.counts.joins.Add(1)
+	return place, &ticket{
+		line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch,
+		signed: now, expires: r.queueTicketEnd(limits, now), kid: r.ring.Load().keys[0].id,
+	}, nil
+}
+
+// limited is the verdict on a visitor from whose network too many joined.
+func (r *Room) limited(place Place, now Instant) Verdict {
+	verdict := r.hold(r.view.Load(), nil, now, HoldLimited)
+	verdict.Status.PollAfter = jitter(max(place.RetryAfter, verdict.Status.PollAfter))
 	return verdict
 }
 
@@ -278,7 +307,10 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 		r.log.Error("admission token not signed", zap.Error(err))
 		return r.hold(r.view.Load(), t, now, HoldUnavailable)
 	}
-	r.counts.entered(now.Sub(t.signed))
+	if s.entered.CompareAndSwap(false, true) { // not where it only asked again
+		r.counts.entered(now.Sub(t.signed))
+		r.note(Event{Kind: EventAdmitted, At: now, Epoch: t.epoch, Number: a.Number, Visitor: a.Visitor, Wait: max(0, now.Sub(t.signed))})
+	}
 	return Verdict{
 		Pass: true, Reason: PassEntered, Admission: token,
 		Session: Session{Visitor: a.Visitor, Number: a.Number, Until: a.Until.Time()},
@@ -321,11 +353,7 @@ func (r *Room) Peek(_ context.Context, visit Visit) Verdict {
 		r.heard.mark(t.number)
 	}
 	verdict := r.hold(v, t, now, r.reason(v, now))
-	if end := r.queueTicketEnd(v.Limits, now); end.Sub(t.expires) > resignAfter || t.kid != r.ring.Load().keys[0].id {
-		renewed := *t
-		renewed.expires = end
-		verdict.Queue = r.signQueue(renewed)
-	}
+	verdict.Queue = r.resigned(t, v, now)
 	return verdict
 }
 
@@ -350,6 +378,7 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 			return r.hold(v, nil, now, HoldUnavailable)
 		}
 		for _, d := range departures {
+			r.note(Event{Kind: EventLeft, At: now, Epoch: d.Epoch, Number: d.Number, Visitor: d.Visitor})
 			if s, ok := r.sessions.Load(d.Visitor); ok {
 				s.(*stay).gone.Store(true)
 			}
@@ -393,6 +422,7 @@ func (r *Room) join(ctx context.Context, newcomers []Newcomer) ([]Place, error) 
 	}
 	r.lift(head.Floor)
 	r.joined.Store(&head)
+	r.noteJoins(head, newcomers, places)
 	return places, nil
 }
 

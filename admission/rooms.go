@@ -22,6 +22,7 @@ type Rooms struct {
 	gateway string
 	secret  Secret
 	log     *zap.Logger
+	journal Journal // nil: none
 
 	open atomic.Pointer[map[int64]*Room] // read by every request, never changed in place
 
@@ -38,6 +39,10 @@ func NewRooms(store Store, gateway string, secret Secret, log *zap.Logger) *Room
 	rs.open.Store(&map[int64]*Room{})
 	return rs
 }
+
+// Record has every room that is opened from now on tell the journal what
+// happens in it.
+func (rs *Rooms) Record(journal Journal) { rs.journal = journal }
 
 // Room returns the room of an activity.
 func (rs *Rooms) Room(activity int64) (*Room, bool) {
@@ -71,6 +76,7 @@ func (rs *Rooms) Open(ctx context.Context, ring *Keyring, activities []Activity)
 				errs = append(errs, err)
 				continue
 			}
+			r.journal = rs.journal
 		}
 		o.next[a.Line.Activity] = r
 	}

@@ -17,6 +17,7 @@ type stay struct {
 	born    atomic.Int64           // the birth of the line that was asked for it last
 	asked   atomic.Int64           // Instant of the last question to renew it
 	gone    atomic.Bool            // ended, for every token of its visitor
+	entered atomic.Bool            // counted as an admission of this gateway
 	renewed atomic.Pointer[Ticket] // the token of the last renewal
 }
 

@@ -104,6 +104,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 		r.whole = next
 	}
 	r.view.Store(next)
+	r.sample(next.Head)
 	r.heard.drop(read.First)
 	for _, e := range read.Ended {
 		r.known(e.Visitor, 0, 0, e.Until).gone.Store(true)

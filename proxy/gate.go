@@ -34,6 +34,9 @@ type Room interface {
 	// Stay tells of a session that it is still in use, and returns when it now
 	// ends; ok is false where it has ended.
 	Stay(ctx context.Context, s admission.Session) (until time.Time, ok bool)
+	// Converted notes that the shop counts a session as a success. It never
+	// waits.
+	Converted(s admission.Session)
 }
 
 // Holder answers who is held, with a page or with JSON. v.Status is what the

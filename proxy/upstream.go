@@ -248,8 +248,7 @@ func (u *Upstream) answered(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
-	// A word from the shop to the gateway, never to the visitor.
-	delete(res.Header, "Ropeline-Command")
+	x.obey(res.Header)
 	if x.route.Activity == nil || x.outcome == outcomeBypass && x.verdict.Reason == "" {
 		return nil
 	}
@@ -270,6 +269,24 @@ func (u *Upstream) answered(res *http.Response) error {
 		x.stay(s.cut)
 	}
 	return nil
+}
+
+// obey takes the shop's words to the gateway out of its answer's headers: no
+// visitor sees them. One for a visitor without a session says nothing.
+func (x *exchange) obey(h http.Header) {
+	commands := h["Ropeline-Command"]
+	if commands == nil {
+		return
+	}
+	delete(h, "Ropeline-Command")
+	if x.verdict.Session.Visitor == "" {
+		return
+	}
+	for _, command := range commands {
+		if command == "converted" {
+			x.route.Activity.Room.Converted(x.verdict.Session)
+		}
+	}
 }
 
 // mayKeep reports whether the visitor's tickets may go with the shop's answer.

@@ -342,6 +342,40 @@ func TestUpstream_CommandsNeverReachTheVisitor(t *testing.T) {
 	}
 }
 
+// sold is a room that remembers who bought.
+type sold struct {
+	Room
+	to []admission.Session
+}
+
+func (s *sold) Converted(session admission.Session) { s.to = append(s.to, session) }
+
+func TestUpstream_AShopTellsWhoBought(t *testing.T) {
+	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/drop/thanks" || r.URL.Path == "/about" {
+			w.Header().Set("Ropeline-Command", "converted")
+		}
+	})
+	var room sold
+	g := open(t, shop.URL, func(s *setup) {
+		s.table = func(settings *Settings) {
+			room.Room = settings.Routes[1].Activity.Room
+			settings.Routes[1].Activity.Room = &room
+		}
+	})
+	b := browser(t)
+	g.ask(b, "GET", "/about", "", navigation) // of no activity: it is nobody's
+	g.ask(b, "GET", "/drop", "", navigation)
+	if len(room.to) != 0 {
+		t.Fatalf("%d visitors bought before any did", len(room.to))
+	}
+	g.ask(b, "GET", "/drop/thanks", "", navigation)
+	g.ask(browser(t), "GET", "/drop/thanks", "", navigation, "Ropeline-Command: converted") // held
+	if len(room.to) != 1 || room.to[0].Number != 1 || room.to[0].Visitor == "" {
+		t.Errorf("bought: %+v, want the session of number 1 once", room.to)
+	}
+}
+
 func TestUpstream_EventsPassAtOnce(t *testing.T) {
 	for _, path := range []string{"/about", "/drop"} {
 		next := make(chan string)
