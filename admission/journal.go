@@ -105,3 +105,12 @@ type Moment struct {
 	Waiting    int64
 	Sessions   int64
 }
+
+// ChangeFilter chooses among changes. Zero fields choose all.
+type ChangeFilter struct {
+	Tenant   string
+	Activity int64
+	Actor    string
+	Action   string
+	From, To time.Time // From <= At < To
+}

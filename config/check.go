@@ -3,10 +3,12 @@ package config
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,8 +47,12 @@ func (d *decoder) derive(c *Config) {
 func (d *decoder) check(c *Config) {
 	d.checkListen(c)
 	d.checkStore(c)
+	d.checkDatabase(c)
 	d.checkNetworks(c)
 	d.checkKeys(c)
+	d.checkJWT("admin.jwt", c.Admin.JWT)
+	d.checkJWT("api.jwt", JWT(c.API.JWT))
+	d.checkAPI(c)
 	d.checkActivities(c)
 	d.checkRoutes(c)
 	if d.sound("poll.min", "poll.max") && c.Poll.Min > c.Poll.Max {
@@ -84,8 +90,8 @@ func (d *decoder) checkListen(c *Config) {
 	if d.sound("listen.http") && c.Listen.HTTP == "" {
 		d.problem("listen.http", "is empty: there would be nothing for visitors to reach")
 	}
-	if d.sound("listen.admin") && c.Listen.Admin != "" && !isLoopback(c.Listen.Admin) {
-		d.problem("listen.admin", "%q can be reached from other machines; authentication is not available yet in this build, so use 127.0.0.1, [::1] or localhost", c.Listen.Admin)
+	if d.sound("listen.admin") && c.Listen.Admin != "" && !isLoopback(c.Listen.Admin) && !c.Admin.JWT.Configured() && d.soundJWT("admin") {
+		d.problem("listen.admin", "%q can be reached from other machines; set admin.jwt.secret or admin.jwt.jwks_file, or use 127.0.0.1, [::1] or localhost", c.Listen.Admin)
 	}
 }
 
@@ -119,6 +125,53 @@ func (d *decoder) checkStore(c *Config) {
 	if d.given("store.path") {
 		d.warn("store.path", "is not used with store.type redis")
 	}
+}
+
+func (d *decoder) checkDatabase(c *Config) {
+	const at = "database."
+	db := c.Database
+	for key, text := range map[string]Secret{at + "url": db.URL, at + "replica_url": db.ReplicaURL} {
+		if text != (Secret{}) && !isPostgres(text.Reveal()) {
+			d.problem(key, "is not a URL, like postgres://user:password@host:5432/name")
+		}
+	}
+	if !d.sound("database", at+"url", at+"host", at+"user", at+"password", at+"name", at+"port", at+"sslmode") {
+		return
+	}
+	parts := []struct {
+		key string
+		set bool
+	}{
+		{"host", db.Host != ""}, {"user", db.User != ""}, {"password", db.Password != (Secret{})}, {"name", db.Name != ""},
+	}
+	for _, part := range parts {
+		switch {
+		case !part.set:
+		case db.URL != (Secret{}):
+			d.problem(at+part.key, "stands beside database.url; give one URL, or the single keys")
+		case db.Host == "":
+			d.warn(at+part.key, "is not used without database.host")
+		}
+	}
+	for _, key := range []string{at + "port", at + "sslmode"} {
+		if db.URL != (Secret{}) && d.given(key) {
+			d.warn(key, "is not used with database.url")
+		}
+	}
+	if db.Configured() {
+		return
+	}
+	if db.ReplicaURL != (Secret{}) && d.sound(at+"replica_url") {
+		d.problem(at+"replica_url", "needs a database to follow; set database.url or database.host")
+	}
+	if d.given("spool.path") {
+		d.warn("spool.path", "is not used without a database")
+	}
+}
+
+func isPostgres(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
 }
 
 // collide says whether two addresses cannot both be listened on. Port 0 is any
@@ -203,23 +256,88 @@ func isEd25519(text string) bool {
 	return ok
 }
 
-func (d *decoder) checkActivities(c *Config) {
-	routed := map[int64]bool{}
-	for _, route := range c.Routes {
-		routed[route.Activity.ID] = true
+// checkJWT holds the keys of a JWT against its algorithm.
+func (d *decoder) checkJWT(path string, j JWT) {
+	alg, secret, file := path+".alg", path+".secret", path+".jwks_file"
+	if !d.sound(alg, secret, file) {
+		return
 	}
-	first := map[int64]int{}
+	if j.Alg == "HS256" {
+		if j.JWKSFile != "" {
+			d.problem(file, "means nothing with alg HS256; name the alg of its keys, or give secret instead")
+		}
+		if n := len(j.Secret.Reveal()); n > 0 && n < minSecretBytes {
+			d.problem(secret, "has %d bytes; HS256 needs at least %d", n, minSecretBytes)
+		}
+		return
+	}
+	if j.Secret != (Secret{}) {
+		d.problem(secret, "means nothing with alg %s; its keys are in jwks_file", j.Alg)
+	}
+	if j.JWKSFile == "" {
+		d.problem(file, "is missing; alg %s needs public keys", j.Alg)
+		return
+	}
+	data, err := readFile(j.JWKSFile, maxSecretBytes)
+	if err != nil {
+		d.problem(file, "read %q: %v", j.JWKSFile, err)
+		return
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 {
+		d.problem(file, "%q holds no keys; a JWKS is JSON like {\"keys\": [...]}", j.JWKSFile)
+	}
+}
+
+// soundJWT says whether it can be told if the JWT of a section has a key.
+func (d *decoder) soundJWT(section string) bool {
+	return d.sound(section, section+".jwt", section+".jwt.secret", section+".jwt.jwks_file")
+}
+
+func (d *decoder) checkAPI(c *Config) {
+	if c.API.JWTRequired && !c.API.JWT.Configured() && d.soundJWT("api") {
+		d.problem("api.jwt_required", "needs a key; set api.jwt.secret or api.jwt.jwks_file")
+	}
+	if !c.API.Enabled || !d.sound("prefix", "api.prefix") {
+		return
+	}
+	// Right at prefix the API has a name that nothing else has there. Anywhere
+	// else above or below it, two could want the same path.
+	queue := c.API.queue()
+	if c.API.Prefix != c.Prefix && (liesBelow(queue, c.Prefix) || liesBelow(c.Prefix, queue)) {
+		d.problem("api.prefix", "leads to %s, which meets prefix %s; give prefix itself, or a path apart from it", queue, c.Prefix)
+	}
+}
+
+// queue is the path that all of the queue API lies under.
+func (a API) queue() string { return a.Prefix + "/api/v1/queue" }
+
+func (d *decoder) checkActivities(c *Config) {
+	routed := map[ActivityRef]bool{}
+	for _, route := range c.Routes {
+		routed[route.Activity] = true
+	}
+	first := map[ActivityRef]int{}
 	for i, a := range c.Activities {
 		path := fmt.Sprintf("activities[%d]", i)
 		id, rate, burst := path+".id", path+".rate", path+".burst"
 		if a.ID > 0 && d.sound(id) {
-			if other, twice := first[a.ID]; twice {
+			if other, twice := first[a.byID()]; twice {
 				d.problem(id, "%d is also the id of activities[%d]; ids are unique over all tenants", a.ID, other)
 			} else {
-				first[a.ID] = i
+				first[a.byID()] = i
 			}
-			if !routed[a.ID] {
+			if !routed[a.byID()] && !routed[a.bySKU()] {
 				d.warn(path, "no route leads to activity %d", a.ID)
+			}
+		}
+		if a.SKU != "" && d.sound(path+".sku", path+".tenant") {
+			if other, twice := first[a.bySKU()]; twice {
+				d.problem(path+".sku", "%q is also the SKU of activities[%d]; SKUs are unique within a tenant", a.SKU, other)
+			} else {
+				first[a.bySKU()] = i
 			}
 		}
 		if d.sound(rate) && a.Rate.PerHour() > admission.MaxRatePerHour {
@@ -243,8 +361,24 @@ func (d *decoder) checkActivities(c *Config) {
 		if d.sound(path+".start_at", path+".end_at") && !a.EndAt.IsZero() && !a.StartAt.IsZero() && !a.EndAt.After(a.StartAt) {
 			d.problem(path+".end_at", "is not after start_at")
 		}
+		if a.Identity.Claim != "" && !c.API.JWT.Configured() && d.soundJWT("api") {
+			d.problem(path+".identity.claim", "needs the key of the shop's JWT; set api.jwt.secret or api.jwt.jwks_file")
+		}
+		if d.sound(path+".stock", path+".stock.initial") && a.Stock.Initial < 0 {
+			const idle = "does nothing until a stock is set; initial is missing"
+			if a.Stock.Show {
+				d.warn(path+".stock.show", idle)
+			}
+			if a.Stock.StopAt > 0 {
+				d.warn(path+".stock.stop_at", idle)
+			}
+		}
 	}
 }
+
+// byID and bySKU are what a route may call an activity.
+func (a Activity) byID() ActivityRef  { return ActivityRef{ID: a.ID} }
+func (a Activity) bySKU() ActivityRef { return ActivityRef{Tenant: a.Tenant, SKU: a.SKU} }
 
 func (d *decoder) checkRoutes(c *Config) {
 	var upstreams []string
@@ -252,11 +386,13 @@ func (d *decoder) checkRoutes(c *Config) {
 	for _, u := range c.Upstreams {
 		upstreams = append(upstreams, u.Name)
 	}
-	// An activity whose own id is wrong cannot be told from a missing one.
-	activities, whole := map[int64]bool{}, true
+	// An activity whose own name is wrong cannot be told from a missing one, and
+	// one that is missing here may be made by the API.
+	activities, whole := map[ActivityRef]bool{}, d.sound("activities", "database", "database.url", "database.host")
 	for i, a := range c.Activities {
-		activities[a.ID] = true
-		whole = whole && a.ID > 0 && d.sound(fmt.Sprintf("activities[%d].id", i))
+		activities[a.byID()], activities[a.bySKU()] = true, true
+		path := fmt.Sprintf("activities[%d]", i)
+		whole = whole && a.ID > 0 && d.sound(path+".id", path+".tenant", path+".sku")
 	}
 	type spot struct{ host, path string }
 	first := map[spot]int{}
@@ -272,17 +408,31 @@ func (d *decoder) checkRoutes(c *Config) {
 		}
 		if d.sound("prefix", path+".path") && liesBelow(r.Path, c.Prefix) {
 			d.problem(path+".path", "%q lies under prefix, which the gateway keeps for itself", r.Path)
+		} else if c.API.Enabled && d.sound("api.prefix", path+".path") && liesBelow(r.Path, c.API.queue()) {
+			d.problem(path+".path", "%q lies under %s, which is the queue API's", r.Path, c.API.queue())
 		}
 		used[r.Upstream] = true
 		if r.Upstream != "" && d.sound("upstreams", path+".upstream") && !slices.Contains(upstreams, r.Upstream) {
 			d.problem(path+".upstream", "there is no upstream %q%s", r.Upstream, didYouMean(r.Upstream, upstreams))
 		}
-		activity := path + ".activity"
-		if d.given(activity) && r.Activity.ID == 0 && d.sound(activity, activity+".id", activity+".tenant", activity+".sku") {
+		activity, ref := path+".activity", r.Activity
+		switch {
+		case !d.given(activity):
+			if d.given(path + ".missing") {
+				d.problem(path+".missing", "means nothing without an activity")
+			}
+		case !d.sound(activity, activity+".id", activity+".tenant", activity+".sku"):
+		case ref == ActivityRef{}:
 			d.problem(activity, "names no activity; leave it out to let everyone pass")
-		}
-		if r.Activity.ID > 0 && whole && d.sound("activities", activity) && !activities[r.Activity.ID] {
-			d.problem(activity, "there is no activity %d", r.Activity.ID)
+		case ref.ID != 0 && ref != ActivityRef{ID: ref.ID}:
+			d.problem(activity, "has more than an id; give the id alone, or tenant and sku")
+		case ref.ID == 0 && (ref.Tenant == "" || ref.SKU == ""):
+			d.problem(activity, "needs both tenant and sku, or an id alone")
+		case activities[ref] || !whole || c.Database.Configured():
+		case ref.ID != 0:
+			d.problem(activity, "there is no activity %d", ref.ID)
+		default:
+			d.problem(activity, "there is no activity of tenant %q with the SKU %q", ref.Tenant, ref.SKU)
 		}
 	}
 	for _, name := range upstreams {

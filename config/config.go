@@ -29,13 +29,13 @@ type Config struct {
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
 	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
-	API            API            `key:"api,later" doc:"The queue API."`
+	API            API            `key:"api" doc:"The queue API."`
 	Poll           Poll           `key:"poll" doc:"How often waiting pages ask for their status."`
 	Log            Log            `key:"log,restart" doc:"What is written to standard error."`
 	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
 	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
-	Spool          Spool          `key:"spool,later,restart" doc:"Where records wait while the database is away."`
-	Database       Database       `key:"database,later,restart" doc:"PostgreSQL, for the record. In its durations a bare integer means seconds."`
+	Spool          Spool          `key:"spool,restart" doc:"Where records wait while the database is away."`
+	Database       Database       `key:"database,restart" doc:"PostgreSQL, for the record. In its durations a bare integer means seconds."`
 
 	// Warnings are what loaded but looks wrong, in the order of Problems.
 	Warnings []Problem
@@ -49,8 +49,8 @@ type Config struct {
 type Listen struct {
 	HTTP  string `key:"http" default:":8080" form:"address" doc:"Public HTTP."`
 	HTTPS string `key:"https,later" form:"address" doc:"Public HTTPS; empty: none."`
-	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health and metrics, on loopback only; empty: none."`
-	API   string `key:"api,later" form:"address" doc:"The queue API; empty: none."`
+	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health, metrics and the admin API; beyond loopback only with a key in admin.jwt; empty: none."`
+	API   string `key:"api" form:"address" doc:"The queue API on an address of its own; empty: none."`
 }
 
 // TLS says where certificates come from.
@@ -121,12 +121,12 @@ type Activity struct {
 	ID     int64  `key:"id,required" min:"1" max:"9007199254740991" doc:"Unique over all tenants, and never used for another sale: tokens name it."`
 	Tenant string `key:"tenant" default:"default" form:"tenant" doc:"Whose activity it is."`
 	Name   string `key:"name,required" form:"name" doc:"What visitors read."`
-	SKU    string `key:"sku,later" doc:"The article on sale."`
+	SKU    string `key:"sku" form:"sku" doc:"The article on sale, unique within the tenant; empty: none."`
 
 	Capacity  int64         `key:"capacity" default:"0" min:"0" max:"1000000000" doc:"Visitors inside at once; 0: no limit."`
 	Rate      Rate          `key:"rate" doc:"New visitors per s, m or h, as 120/m; empty: no limit."`
 	Burst     int64         `key:"burst" min:"1" max:"400000" doc:"Visitors let in at one instant at most. Default: half a second of rate, at least 1."`
-	MaxQueue  int64         `key:"max_queue,later" default:"0" min:"0" doc:"Visitors waiting at most; 0: no limit."`
+	MaxQueue  int64         `key:"max_queue" default:"0" min:"0" max:"1000000000" doc:"Visitors waiting at most; 0: no limit."`
 	Absence   time.Duration `key:"absence" default:"3m" min:"10s" max:"1h" doc:"A waiting visitor not heard from for this long is passed over."`
 	HoldPlace time.Duration `key:"hold_place" default:"15m" min:"0s" max:"168h" doc:"A visitor who was passed over keeps the place for this long."`
 	Claim     time.Duration `key:"claim" default:"90s" min:"5s" max:"1h" doc:"A turn that is not taken for this long goes to the next."`
@@ -145,7 +145,7 @@ type Activity struct {
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
 	Bypass    []Bypass  `key:"bypass,later" doc:"Requests that pass without waiting."`
 	Draw      Draw      `key:"draw,later" doc:"The draw."`
-	Stock     Stock     `key:"stock,later" doc:"What is left of the article."`
+	Stock     Stock     `key:"stock" doc:"The article's stock."`
 	Adaptive  Adaptive  `key:"adaptive,later" doc:"A rate that follows the shop's health."`
 	Page      Page      `key:"page" doc:"What waiting visitors see."`
 }
@@ -160,7 +160,7 @@ type Session struct {
 type Identity struct {
 	Header string `key:"header" form:"header" doc:"A request header that a trusted proxy sets; from others it is not believed."`
 	Cookie string `key:"cookie" form:"cookie" doc:"A cookie that the shop sets, hard to guess."`
-	Claim  string `key:"claim,later" doc:"A claim of the shop's JWT."`
+	Claim  string `key:"claim" form:"claim" doc:"A claim of the shop's JWT, sent as Authorization: Bearer and verified as api.jwt says."`
 }
 
 // JoinLimit bounds the places that one network may take.
@@ -190,10 +190,11 @@ type Draw struct {
 	Beacon string `key:"beacon" doc:"The public source of a value nobody can choose."`
 }
 
-// Stock is what visitors are told of the article that is left.
+// Stock is how much of the article there is, and what follows from it.
 type Stock struct {
-	Show   bool  `key:"show" default:"false" doc:"Visitors see what is left."`
-	StopAt int64 `key:"stop_at" default:"0" min:"0" doc:"No more turns when this many are left."`
+	Initial int64 `key:"initial" default:"-1" min:"-1" max:"1000000000" doc:"What there is to sell; -1: not counted."`
+	Show    bool  `key:"show" default:"false" doc:"Visitors see what is left."`
+	StopAt  int64 `key:"stop_at" default:"0" min:"0" max:"1000000000" doc:"No one new joins while as many wait as this times what is left; 0: no such limit."`
 }
 
 // Adaptive is how the rate follows the shop's health.
@@ -225,16 +226,16 @@ type Theme struct {
 type Route struct {
 	Host     string      `key:"host" default:"*" form:"host" doc:"A host name, *.example.com for its subdomains, or * for every host."`
 	Path     string      `key:"path" default:"/" form:"path" doc:"A path and all below it."`
-	Activity ActivityRef `key:"activity" doc:"The activity whose visitors may pass. Without it everyone may."`
+	Activity ActivityRef `key:"activity" doc:"The activity whose visitors may pass, by its id or as {tenant, sku}. Without it everyone may."`
 	Upstream string      `key:"upstream,required" form:"upstream" doc:"The upstream that the requests go to."`
-	Missing  string      `key:"missing,later" default:"hold" enum:"hold|open" doc:"What happens while there is no such activity."`
+	Missing  string      `key:"missing" default:"hold" enum:"hold|open" doc:"What happens while there is no such activity: nobody passes, or everyone."`
 }
 
 // ActivityRef names an activity. The zero ActivityRef names none.
 type ActivityRef struct {
 	ID     int64  `key:"id,bare" min:"1" max:"9007199254740991" doc:"The activity's id."`
-	Tenant string `key:"tenant,later" form:"tenant" doc:"The activity's tenant, where it is named by SKU."`
-	SKU    string `key:"sku,later" doc:"The activity's SKU."`
+	Tenant string `key:"tenant" form:"tenant" doc:"The activity's tenant, where it is named by SKU."`
+	SKU    string `key:"sku" form:"sku" doc:"The activity's SKU."`
 }
 
 // Key is a key of the tokens.
@@ -249,37 +250,43 @@ type Key struct {
 
 // Admin says who may use the admin listener.
 type Admin struct {
-	JWT   JWT      `key:"jwt,later" doc:"How its bearers are verified."`
+	JWT   JWT      `key:"jwt" doc:"How bearers of the admin API are verified; without a key there is none, only health and metrics."`
 	Hosts []string `key:"hosts" form:"hostname" doc:"Host names by which browsers may reach the admin listener, besides localhost and loopback addresses."`
 }
 
 // JWT is how bearers of a JWT are verified.
 type JWT struct {
-	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted."`
-	Secret   Secret `key:"secret" doc:"The secret of HS256."`
-	JWKSFile string `key:"jwks_file" doc:"A file of public keys."`
-	Issuer   string `key:"issuer" doc:"The iss that is required."`
-	Audience string `key:"audience" default:"ropeline-admin" doc:"The aud that is required."`
+	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted: HS256 by secret, the others by jwks_file."`
+	Secret   Secret `key:"secret" doc:"The secret of HS256, at least 32 bytes."`
+	JWKSFile string `key:"jwks_file" doc:"A file of public keys (JWKS), from the working directory."`
+	Issuer   string `key:"issuer" doc:"The iss that is required; empty: any."`
+	Audience string `key:"audience" default:"ropeline-admin" doc:"The aud that is required; empty: any."`
 }
+
+// Configured says whether there is a key to verify by.
+func (j JWT) Configured() bool { return j.Secret != (Secret{}) || j.JWKSFile != "" }
 
 // API is the queue API.
 type API struct {
 	Enabled     bool     `key:"enabled" default:"false" doc:"Serve it on the public listener."`
 	Prefix      string   `key:"prefix" default:"/_ropeline" form:"api_prefix" doc:"Where on the public listener; empty: at its root."`
-	CORSOrigins []string `key:"cors_origins" doc:"Origins whose pages may call it."`
-	EnterLimit  Rate     `key:"enter_limit" default:"10/m" doc:"Entries per network."`
+	CORSOrigins []string `key:"cors_origins" form:"origin" doc:"Origins whose pages may call it, as https://shop.example.com; *: all."`
+	EnterLimit  Rate     `key:"enter_limit" default:"10/m" doc:"Entries per network; empty: no limit."`
 	JWT         APIJWT   `key:"jwt" doc:"The shop's JWT."`
 	JWTRequired bool     `key:"jwt_required" default:"false" doc:"Refuse callers without one."`
 }
 
 // APIJWT is how the shop's JWT is verified.
 type APIJWT struct {
-	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted."`
-	Secret   Secret `key:"secret" doc:"The secret of HS256."`
-	JWKSFile string `key:"jwks_file" doc:"A file of public keys."`
-	Issuer   string `key:"issuer" doc:"The iss that is required."`
-	Audience string `key:"audience" doc:"The aud that is required."`
+	Alg      string `key:"alg" default:"HS256" enum:"HS256|EdDSA|RS256|ES256" doc:"The one algorithm that is accepted: HS256 by secret, the others by jwks_file."`
+	Secret   Secret `key:"secret" doc:"The secret of HS256, at least 32 bytes."`
+	JWKSFile string `key:"jwks_file" doc:"A file of public keys (JWKS), from the working directory."`
+	Issuer   string `key:"issuer" doc:"The iss that is required; empty: any."`
+	Audience string `key:"audience" doc:"The aud that is required; empty: any."`
 }
+
+// Configured says whether there is a key to verify by.
+func (j APIJWT) Configured() bool { return JWT(j).Configured() }
 
 // Poll is how often waiting pages ask for their status, at one gateway.
 type Poll struct {
@@ -319,7 +326,7 @@ type Spool struct {
 
 // Database is how PostgreSQL is reached.
 type Database struct {
-	URL             Secret        `key:"url" doc:"Everything in one URL, in place of the single keys."`
+	URL             Secret        `key:"url" doc:"Everything in one URL, as postgres://user:password@host:5432/name, in place of the single keys."`
 	Host            string        `key:"host" doc:"Host; empty and no url: no database."`
 	Port            int64         `key:"port" default:"5432" min:"1" max:"65535" doc:"Port."`
 	User            string        `key:"user" doc:"User."`
@@ -331,6 +338,7 @@ type Database struct {
 	MaxIdleConns    int64         `key:"max_idle_conns" default:"5" min:"0" doc:"Unused connections kept."`
 	ConnMaxLifetime time.Duration `key:"conn_max_lifetime,seconds" default:"300s" min:"0s" doc:"Age at which a connection is closed."`
 	ConnMaxIdleTime time.Duration `key:"conn_max_idle_time,seconds" default:"60s" min:"0s" doc:"Time unused after which a connection is closed."`
+	Retention       time.Duration `key:"retention,seconds" default:"0s" min:"0s" doc:"How long entries are kept, by whole months; 0: for ever."`
 }
 
 // maxBytes bounds the file. It is read whole, and by a watcher again and

@@ -210,6 +210,11 @@ func TestLoad_Defaults(t *testing.T) {
 		{"mode", a.Mode, "auto"},
 		{"start_at", a.StartAt.IsZero(), true},
 		{"page.status", a.Page.Status, int64(200)},
+		{"sku", a.SKU, ""},
+		{"max_queue", a.MaxQueue, int64(0)},
+		{"stock", a.Stock, Stock{Initial: -1}},
+		{"admin.jwt", c.Admin.JWT, JWT{Alg: "HS256", Audience: "ropeline-admin"}},
+		{"api", c.API, API{Prefix: "/_ropeline", EnterLimit: Rate{10, time.Minute}, JWT: APIJWT{Alg: "HS256"}}},
 		{"join_limit", a.JoinLimit, JoinLimit{Rate{120, time.Minute}, 32, 64}},
 		{"route", c.Routes[0], Route{Host: "*", Path: "/", Activity: ActivityRef{ID: 1}, Upstream: "shop", Missing: "hold"}},
 	} {
@@ -244,7 +249,19 @@ func TestLoad_Values(t *testing.T) {
 		{"networks", c.TrustedProxies, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/32")}},
 		{"key", c.Keys[0].Secret.Reveal(), "0123456789abcdef0123456789abcdef"},
 		{"bytes", []int64{c.Limits.HeaderBytes, c.Limits.BodyBytes}, []int64{8192, 10 << 20}},
-		{"bare seconds", c.Database.ConnMaxLifetime, 300 * time.Second},
+		{"bare seconds", c.Database.ConnMaxLifetime, 600 * time.Second},
+		{"sku", a.SKU, "shirt 42/ö"},
+		{"max_queue", a.MaxQueue, int64(5000)},
+		{"stock that is sold out", a.Stock, Stock{Initial: 0, Show: true, StopAt: 3}},
+		{"stock that is not counted", c.Activities[1].Stock, Stock{Initial: -1}},
+		{"claim", a.Identity.Claim, "sub"},
+		{"activity by SKU", c.Routes[3].Activity, ActivityRef{Tenant: "acme-1", SKU: "shirt 42/ö"}},
+		{"missing", c.Routes[3].Missing + " " + c.Routes[5].Missing, "open hold"},
+		{"admin.jwt", c.Admin.JWT, JWT{Alg: "EdDSA", JWKSFile: "testdata/good/keys.json", Issuer: "https://login.example.com", Audience: "ropeline"}},
+		{"api.jwt", c.API.JWT.Secret.Reveal(), "0123456789abcdef0123456789abcdef"},
+		{"api at the root, without a limit", c.API.Prefix + c.API.EnterLimit.String(), ""},
+		{"retention", c.Database.Retention, 90 * 24 * time.Hour},
+		{"spool", c.Spool, Spool{Path: "/var/spool/ropeline", Max: 1 << 30}},
 	} {
 		if !reflect.DeepEqual(v.got, v.want) {
 			t.Errorf("%s: got %+v, want %+v", v.key, v.got, v.want)
@@ -312,6 +329,31 @@ func TestLoad_KeyFile(t *testing.T) {
 	write(t, file, strings.Repeat("K", 32))
 	if mustLoad(t, text).Hash == before.Hash {
 		t.Error("another key has the same hash")
+	}
+}
+
+func TestLoad_SecretsOfTheDatabaseAndTheBearersComeFromFiles(t *testing.T) {
+	dir := t.TempDir()
+	password, admin, shop := filepath.Join(dir, "password"), filepath.Join(dir, "admin"), filepath.Join(dir, "shop")
+	write(t, password, "it's\\odd\n")
+	write(t, admin, strings.Repeat("a", 32)+"\n")
+	write(t, shop, strings.Repeat("s", 32))
+	c := mustLoad(t, minimal+"listen: {admin: \":8081\"}\napi: {jwt_required: true}\n",
+		"ROPELINE_DATABASE_HOST=db", "ROPELINE_DATABASE_MAX_OPEN_CONNS=7", "ROPELINE_DATABASE_CONN_MAX_LIFETIME=90",
+		"ROPELINE_DATABASE_PASSWORD_FILE="+password, "ROPELINE_ADMIN_JWT_SECRET_FILE="+admin, "ROPELINE_API_JWT_SECRET_FILE="+shop)
+	for _, v := range []struct {
+		key       string
+		got, want any
+	}{
+		{"password", c.Database.Password.Reveal(), `it's\odd`},
+		{"max_open_conns", c.Database.MaxOpenConns, int64(7)},
+		{"conn_max_lifetime", c.Database.ConnMaxLifetime, 90 * time.Second},
+		{"admin", c.Admin.JWT.Secret.Reveal(), strings.Repeat("a", 32)},
+		{"api", c.API.JWT.Secret.Reveal(), strings.Repeat("s", 32)},
+	} {
+		if v.got != v.want {
+			t.Errorf("%s: got %v, want %v", v.key, v.got, v.want)
+		}
 	}
 }
 
@@ -392,8 +434,7 @@ func TestLoad_LaterKeysMaySayTheirDefault(t *testing.T) {
 	mustLoad(t, minimal+`
 tls: {mode: off}
 store: {type: memory, redis: {mode: single, dial_timeout: 5, addresses: [], password: ""}}
-database: {port: 5432, url: "", conn_max_lifetime: 5m}
-spool: {max: 64MiB}
+limits: {conns_per_network: 0}
 `)
 }
 
@@ -608,7 +649,8 @@ func FuzzLoad(f *testing.F) {
 			ids[a.ID] = true
 		}
 		for _, r := range c.Routes {
-			if !upstreams[r.Upstream] || r.Activity.ID != 0 && !ids[r.Activity.ID] || !strings.HasPrefix(r.Path, "/") || r.Host == "" {
+			if !upstreams[r.Upstream] || r.Activity.ID != 0 && !ids[r.Activity.ID] && !c.Database.Configured() ||
+				r.Activity.ID != 0 && r.Activity.SKU != "" || (r.Activity.Tenant == "") != (r.Activity.SKU == "") || !strings.HasPrefix(r.Path, "/") || r.Host == "" {
 				t.Fatalf("route %+v", r)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 func keyTable(t reflect.Type, path string, parent field) (rows []string) {
 	for _, child := range fieldsOf(t) {
 		f := parent.below(child)
-		if f.later {
+		if f.later || f.bare { // what is bare stands in the row of its struct
 			continue
 		}
 		at, kind := join(path, f.name), t.Field(f.index).Type
@@ -31,7 +31,6 @@ func keyTable(t reflect.Type, path string, parent field) (rows []string) {
 		case kind.Kind() == reflect.Struct:
 			if bare, ok := bareField(fieldsOf(kind)); ok {
 				rows = append(rows, keyRow(at, field{doc: f.doc, restart: f.restart, form: bare.form}))
-				continue
 			}
 			rows = append(rows, keyTable(kind, at, f)...)
 		}

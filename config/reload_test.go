@@ -153,10 +153,12 @@ func TestRestartNeeded(t *testing.T) {
 		want   []string
 	}{
 		{"", nil},
-		{"poll: {min: 1s}\ntrusted_proxies: [10.0.0.0/8]\nadmin: {hosts: [a]}\nkeys: [{kid: a, secret: 0123456789abcdef0123456789abcdefx}]", nil},
+		{"poll: {min: 1s}\ntrusted_proxies: [10.0.0.0/8]\nadmin: {hosts: [a], jwt: {issuer: i}}\napi: {enabled: true}\nkeys: [{kid: a, secret: 0123456789abcdef0123456789abcdefx}]", nil},
 		{"listen: {http: \":80\", admin: \"\"}\nstore: {path: b.db}\nprefix: /_q\nlimits: {body_bytes: 1KiB}",
 			[]string{"listen.http", "listen.admin", "store.path", "prefix", "limits.body_bytes"}},
 		{"log: {level: warn}\ndrain: {grace: 1s}", []string{"log.level", "drain.grace"}},
+		{"listen: {api: \":8082\"}\nspool: {max: 1MiB}\ndatabase: {host: db, retention: 24h}",
+			[]string{"listen.api", "spool.max", "database.host", "database.retention"}},
 	} {
 		if got := RestartNeeded(old, mustLoad(t, minimal+v.change)); !slices.Equal(got, v.want) {
 			t.Errorf("%q: got %v, want %v", v.change, got, v.want)

@@ -162,6 +162,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[a-z0-9-]{1,50}$`),
 		want:    `a tenant: 1 to 50 lower-case letters, digits and dashes`,
 	},
+	"sku": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,64}$`),
+		want:    `a SKU: at most 64 characters on one line`,
+	},
 	"upstream": {
 		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`),
 		want:    `an upstream's name: 1 to 50 lower-case letters, digits, _ and -, the first a letter or digit`,
@@ -173,6 +177,14 @@ var forms = map[string]form{
 	"cookie": {
 		pattern: regexp.MustCompile("^([A-Za-z0-9!#$&'*+.^_`|~-]{1,100})?$"),
 		want:    `a cookie's name`,
+	},
+	"claim": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,100}$`),
+		want:    `a claim's name: at most 100 characters on one line`,
+	},
+	"origin": {
+		pattern: regexp.MustCompile(`^(\*|[a-z][a-z0-9+.-]*://(` + hostname + `|\[[0-9a-f:.]+\])(:[0-9]{1,5})?)$`),
+		want:    `an origin: *, or scheme://host or scheme://host:port in lower case, without a path`,
 	},
 	"kid": {
 		pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`),

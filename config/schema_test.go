@@ -289,10 +289,10 @@ func TestSchema_RefusesWhatLoadRefuses(t *testing.T) {
 	for i, text := range []string{
 		"lisen: {}", "listen: {htpp: \":80\"}", "log: {level: loud}", "log: {access: \"true\"}", "poll: {min: 2}",
 		"poll: {budget: fast}", "limits: {header_bytes: 16KB}", "prefix: /", "tls: {mode: acme}",
-		"database: {host: db}", "database: {port: 1}", "keys: [{alg: HS256}]",
-		"keys: [{kid: a, alg: HS512}]", "api: {enabled: true}", "listen: {https: \":443\"}", "trusted_proxies: 10.0.0.0/8",
+		"database: {sslmode: maybe}", "database: {port: 0}", "keys: [{alg: HS256}]",
+		"keys: [{kid: a, alg: HS512}]", "api: {prefix: queue}", "api: {cors_origins: [shop.example.com]}", "admin: {jwt: {alg: none}}", "listen: {https: \":443\"}", "trusted_proxies: 10.0.0.0/8",
 		"activities: [{name: A}]", "activities: [{id: 0, name: A}]", "activities: [{id: 1, name: A, tenant: A}]",
-		"activities: [{id: 1, name: A, sku: a}]", "activities: [{id: 1, name: A, bind: [user_agent]}]",
+		"activities: [{id: 1, name: A, sku: 1}]", "activities: [{id: 1, name: A, stock: {initial: -2}}]", "activities: [{id: 1, name: A, bind: [user_agent]}]",
 		"activities: [{id: 1, name: A, capacity: -1}]", "activities: [{id: 1, name: A, rate: 0/s}]",
 		"activities: [{id: 1, name: A, start_at: 2026-11-22T10:00:00}]", "activities: [{id: 1, name: A, nmae: B}]",
 		"activities: [{id: 1, name: A, page: {status: 404}}]", "activities: [{id: 1, name: A, session: {idel: 1m}}]",
@@ -306,7 +306,7 @@ func TestSchema_RefusesWhatLoadRefuses(t *testing.T) {
 	}
 	for _, text := range []string{
 		"routes: []", "routes: [{path: /a}]", "routes: [{upstream: shop, path: /a/}]", "routes: [{upstream: shop, host: A}]",
-		"routes: [{upstream: shop, activity: {sku: a}}]", "routes: [{upstream: shop, missing: open}]",
+		"routes: [{upstream: shop, activity: {tenant: A, sku: a}}]", "routes: [{upstream: shop, missing: never}]",
 	} {
 		if err := s.Validate(asEditors(t, []byte(shop+text))); err == nil {
 			t.Errorf("the schema takes %s", text)

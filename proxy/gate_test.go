@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -366,5 +367,23 @@ func TestGate_ReloadKeepsConnectionsAndRequestsUnderWay(t *testing.T) {
 	}
 	if up == g.upstream(same) {
 		t.Error("an upstream that no route used is still there")
+	}
+}
+
+func TestGate_AnActivityThatIsNotThereHoldsEveryone(t *testing.T) {
+	shop := openShop(t, nil)
+	g := open(t, shop.URL, func(s *setup) {
+		s.table = func(settings *Settings) { settings.Routes[1].Activity = Missing("acme") }
+	})
+	res, _ := g.ask(browser(t), "GET", "/drop", "", navigation)
+	if refresh, err := strconv.Atoi(res.Header.Get("Refresh")); res.StatusCode != 503 || err != nil || refresh < 30 {
+		t.Errorf("a navigation got %d and Refresh %q, want 503 and to come again by itself", res.StatusCode, res.Header.Get("Refresh"))
+	}
+	res, body := g.ask(browser(t), "GET", "/drop", "")
+	if res.StatusCode != 503 || !strings.Contains(body, `"code":"CLOSED"`) {
+		t.Errorf("a program got %d %s, want 503 CLOSED", res.StatusCode, body)
+	}
+	if n := shop.hits(); n != 0 {
+		t.Errorf("%d requests reached the shop, want none", n)
 	}
 }

@@ -128,7 +128,7 @@ func (t *Table) add(r Route) error {
 	if r.Upstream == nil {
 		return errors.New("no upstream")
 	}
-	if r.Activity != nil && (r.Activity.Room == nil || r.Activity.ID <= 0) {
+	if r.Activity != nil && r.Activity.Room != (missing{}) && (r.Activity.Room == nil || r.Activity.ID <= 0) {
 		return errors.New("an activity needs a room and an id above zero")
 	}
 	h := t.host(r.Host)

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/visitor"
@@ -51,8 +52,8 @@ func (g *gateway) reload(ctx context.Context, cause string) {
 	}
 }
 
-// apply puts a checked file in force. All that can fail comes first; on an
-// error nothing has changed.
+// apply puts a checked file in force, with the activities that were made by the
+// API. All that can fail comes first; on an error nothing has changed.
 func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	g.loading.Lock()
 	defer g.loading.Unlock()
@@ -60,17 +61,23 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return err
 	}
-	opened, err := g.rooms.Open(ctx, ring, activities(next))
+	all := g.offers(next)
+	activities := make([]admission.Activity, len(all))
+	for i, o := range all {
+		activities[i] = admission.Activity{Line: o.line, Settings: o.settings}
+	}
+	opened, err := g.rooms.Open(ctx, ring, activities)
 	if err != nil {
 		return err
 	}
-	table, err := g.table(next, opened)
+	table, err := g.table(next, all, opened)
 	if err != nil {
 		return err
 	}
-	pages := make(map[int64]waitpage.Activity, len(next.Activities))
-	for _, a := range next.Activities {
-		pages[a.ID] = waitpage.Activity{Name: a.Name, PageStatus: int(a.Page.Status), Room: opened.Room(a.ID)}
+	pages := make(map[int64]waitpage.Activity, len(all))
+	for _, o := range all {
+		id := o.line.Activity
+		pages[id] = waitpage.Activity{Name: o.name, PageStatus: o.pageStatus, Room: opened.Room(id)}
 	}
 
 	opened.Apply()
@@ -83,35 +90,20 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	return nil
 }
 
-func activities(c *config.Config) []admission.Activity {
-	all := make([]admission.Activity, len(c.Activities))
-	for i, a := range c.Activities {
-		all[i] = admission.Activity{
-			Line: admission.LineID{Tenant: a.Tenant, Activity: a.ID},
-			Settings: admission.Settings{
-				Limits: admission.Limits{
-					Mode: admission.Mode(a.Mode), Capacity: a.Capacity, RatePerHour: a.Rate.PerHour(), Burst: a.Burst,
-					Claim: a.Claim, Absence: a.Absence, HoldPlace: a.HoldPlace,
-					Idle: a.Session.Idle, Max: a.Session.Max, StartAt: a.StartAt, EndAt: a.EndAt,
-					JoinsPerHour: a.JoinLimit.Rate.PerHour(), JoinBurst: a.JoinLimit.Rate.Count,
-				},
-				Poll: admission.Poll{
-					Min: c.Poll.Min, Max: c.Poll.Max, Budget: float64(c.Poll.Budget.PerHour()) / 3600,
-				},
-				Message:       a.Page.Message,
-				OpenOnFailure: a.OnStoreFailure == "open",
-				Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
-			},
-		}
-		if a.Rate.PerHour() == 0 { // burst means nothing to a line without a rate
-			all[i].Settings.Limits.Burst = 1
-		}
+// offers are all activities that the gateway serves.
+func (g *gateway) offers(c *config.Config) []offer {
+	var made []catalog.Activity
+	system := catalog.Defaults()
+	all, clashes := offers(c, made, system)
+	for _, a := range clashes {
+		g.log.Error("activity not served, the file has one of its id or article",
+			zap.Int64("activity", a.ID), zap.String("tenant", a.TenantID), zap.String("sku", a.SKU))
 	}
 	return all
 }
 
 // table makes the routing table of a checked file.
-func (g *gateway) table(c *config.Config, opened *admission.Opened) (*proxy.Table, error) {
+func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened) (*proxy.Table, error) {
 	upstreams := make(map[string]*proxy.Upstream, len(c.Upstreams))
 	for _, u := range c.Upstreams {
 		made, err := g.front.Upstream(proxy.UpstreamSettings{
@@ -123,16 +115,23 @@ func (g *gateway) table(c *config.Config, opened *admission.Opened) (*proxy.Tabl
 		}
 		upstreams[u.Name] = made
 	}
-	gated := make(map[int64]*proxy.Activity, len(c.Activities))
-	for _, a := range c.Activities {
-		gated[a.ID] = &proxy.Activity{
-			ID: a.ID, Tenant: a.Tenant, Room: opened.Room(a.ID), Idle: a.Session.Idle,
-			Identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
+	gated := make(map[config.ActivityRef]*proxy.Activity, len(all))
+	for _, o := range all {
+		activity := &proxy.Activity{
+			ID: o.line.Activity, Tenant: o.line.Tenant, Room: opened.Room(o.line.Activity), Idle: o.settings.Limits.Idle,
+			Identity: o.identity,
+		}
+		gated[config.ActivityRef{ID: o.line.Activity}] = activity
+		if o.sku != "" {
+			gated[config.ActivityRef{Tenant: o.line.Tenant, SKU: o.sku}] = activity
 		}
 	}
 	routes := make([]proxy.Route, len(c.Routes))
 	for i, r := range c.Routes {
-		routes[i] = proxy.Route{Host: r.Host, Path: r.Path, Activity: gated[r.Activity.ID], Upstream: upstreams[r.Upstream]}
+		routes[i] = proxy.Route{Host: r.Host, Path: r.Path, Activity: gated[r.Activity], Upstream: upstreams[r.Upstream]}
+		if routes[i].Activity == nil && r.Activity != (config.ActivityRef{}) && r.Missing != "open" {
+			routes[i].Activity = proxy.Missing(r.Activity.Tenant)
+		}
 	}
 	return proxy.NewTable(proxy.Settings{
 		Prefix: g.prefix, Reserved: http.HandlerFunc(g.serveReserved), Holder: g.page,

@@ -1,0 +1,21 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"github.com/ropeline/ropeline/admission"
+)
+
+// Missing is an activity that is not there, or not yet: no one passes. Its id
+// is 0, which no activity has.
+func Missing(tenant string) *Activity { return &Activity{Tenant: tenant, Room: missing{}} }
+
+type missing struct{}
+
+func (missing) Arrive(context.Context, admission.Visit) admission.Verdict {
+	return admission.Verdict{Reason: admission.HoldClosed, Status: admission.Status{State: admission.StateClosed, UpdatedAt: time.Now()}}
+}
+
+func (missing) Stay(context.Context, admission.Session) (time.Time, bool) { return time.Time{}, false }
+func (missing) Converted(admission.Session)                               {}
