@@ -178,9 +178,9 @@ func (m *MemoryStore) Override(ctx context.Context, call Call, overrides Overrid
 }
 
 // Reset implements Store.
-func (m *MemoryStore) Reset(ctx context.Context, call Call) (head Head, err error) {
+func (m *MemoryStore) Reset(ctx context.Context, call Call, epoch int64) (head Head, err error) {
 	err = m.step(ctx, call, true, func(l *line) {
-		l.reset()
+		l.reset(epoch)
 		head = l.head()
 	})
 	return head, err

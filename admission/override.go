@@ -64,3 +64,14 @@ func (r *Room) Override(ctx context.Context, change func(*Overrides)) error {
 	}
 	return nil
 }
+
+// Reset ends every place and turn of the epoch that the line has as far as this
+// gateway knows, and begins the next. Who is inside stays inside.
+func (r *Room) Reset(ctx context.Context) error {
+	head, err := r.store.Reset(ctx, r.call(), max(r.view.Load().Epoch, r.floor.Load().Epoch))
+	if err != nil {
+		return fmt.Errorf("reset line %s: %w", r.id, err)
+	}
+	r.lift(head.Floor)
+	return nil
+}

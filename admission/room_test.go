@@ -468,6 +468,30 @@ func TestRoom_WhatAnOperatorDecidesReachesEveryGatewayWithinASecond(t *testing.T
 	})
 }
 
+func TestRoom_ResetMakesEveryoneNewButWhoIsInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := openRoom(t, demoLimits())
+		inside, waiting := &browser{room: room}, &browser{room: room}
+		inside.settleIn()
+		if s := waiting.arrive().Status; s.Number != 2 {
+			t.Fatalf("arrival in a full room: %+v, want number 2", s)
+		}
+		if err := room.Reset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if v := inside.arrive(); !v.Pass {
+			t.Errorf("after a reset, who was inside gets %+v, want to pass", v)
+		}
+		if s := waiting.peek().Status; s.State != admission.StateNew {
+			t.Errorf("after a reset, who waited is told %+v, want to be new", s)
+		}
+		if s := waiting.arrive().Status; s.Number != 1 || s.State != admission.StateWaiting {
+			t.Errorf("after a reset, who waited joins with %+v, want number 1", s)
+		}
+	})
+}
+
 // away is a store that can be cut off, or put in the place of another that
 // lost everything.
 type away struct {

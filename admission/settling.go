@@ -146,12 +146,11 @@ func (l *line) recall(pieces []Piece) {
 	}
 }
 
-// reset ends every place and turn, those that a settling line has only heard of
-// included.
-func (l *line) reset() {
-	epoch := l.Epoch
-	if l.settling != nil {
-		epoch = max(epoch, l.settling.floor.Epoch)
+// reset ends every place and turn of an epoch, if it is not over: one that a
+// settling line has only heard of included.
+func (l *line) reset(epoch int64) {
+	if epoch < l.Epoch || l.settling != nil && epoch < l.settling.floor.Epoch {
+		return
 	}
 	l.newEpoch(epoch + 1)
 }

@@ -84,9 +84,9 @@ type Store interface {
 	// files say, whole: what it leaves out is the files' again.
 	Override(ctx context.Context, call Call, overrides Overrides) (Head, error)
 
-	// Reset ends every place and turn and begins the next epoch. Sessions and
-	// their seats stay.
-	Reset(ctx context.Context, call Call) (Head, error)
+	// Reset ends every place and turn of an epoch and begins the next. Sessions
+	// and their seats stay. An epoch that is over already is left alone.
+	Reset(ctx context.Context, call Call, epoch int64) (Head, error)
 
 	// Keys returns the signing keys kept for all gateways, the first of which
 	// signs. It keeps known too, which the gateway has used: a store that lost

@@ -69,6 +69,19 @@ func numbers(t *testing.T, open Opener) {
 		r.pass(time.Second)
 	})
 
+	t.Run("ResetTwiceIsResetOnce", func(t *testing.T) {
+		r, g := openRig(t, open(t), full())
+		g.fill(1)
+		epoch := g.wait(2)[0].epoch
+		g.reset()
+		r.stay = map[int64]bool{}
+		line := g.wait(3)
+		if head := g.endEpoch(epoch); head.Epoch != epoch+1 || head.Waiting != 3 {
+			t.Fatalf("the end of epoch %d, told again: %+v", epoch, head)
+		}
+		g.wantKnock(line[0], admission.EntryWaiting)
+	})
+
 	t.Run("FloorsAreComparedAsPairs", func(t *testing.T) {
 		r, g := openRig(t, open(t), full())
 		g.fill(1)

@@ -506,9 +506,15 @@ func (g *gateway) leave(k *ticket) admission.Head {
 	return head
 }
 
+// reset ends the epoch that the line has.
 func (g *gateway) reset() admission.Head {
 	g.Helper()
-	head, err := g.bench.Store().Reset(context.Background(), g.call())
+	return g.endEpoch(max(g.record.last.Epoch, g.floor.Epoch))
+}
+
+func (g *gateway) endEpoch(epoch int64) admission.Head {
+	g.Helper()
+	head, err := g.bench.Store().Reset(context.Background(), g.call(), epoch)
 	g.must("reset", head, err)
 	return head
 }

@@ -160,7 +160,7 @@ func TestKeys_ShareATagExpireAndTellNoOne(t *testing.T) {
 			message := "soon"
 			s.did(s.store.Override(t.Context(), s.call, admission.Overrides{Message: &message}))
 		case 12:
-			s.did(s.store.Reset(t.Context(), s.call))
+			s.did(s.store.Reset(t.Context(), s.call, 1))
 			s.join(200)
 		case 20: // another gateway knows of more
 			s.call.Floor.Issued += 10

@@ -15,6 +15,7 @@ import (
 var planted = []struct{ name, text, bug, caught string }{
 	{"a batch is forgotten too soon", "local REMEMBER = 60 * SECOND", "local REMEMBER = 50 * SECOND", "N/ABatchSentAgainWithinAMinuteGetsTheSameAnswer"},
 	{"a healed line does not leap", "S.issued = S.issued + LEAP", "", "N/AFloorAboveTheLineLeapsOnce"},
+	{"a reset that comes again ends the next epoch", "if epoch >= S.epoch and (", "epoch = S.epoch if (", "N/ResetTwiceIsResetOnce"},
 	{"floors are compared field by field", "epoch == epoch2 and issued > issued2", "issued > issued2", "N/FloorsAreComparedAsPairs"},
 	{"a line that is not found starts anew", "if not lost and not fresh then return end", "if not lost then return end", "N/AGatewayWithoutAFloorDoesNotStartALostLineAnew"},
 

@@ -1,4 +1,5 @@
--- Ends every place and turn, those that a settling line has only heard of
--- included.
-newEpoch(max(S.epoch, S.s_until ~= 0 and S.s_epoch or 0) + 1)
+-- ARGV: the epoch whose places and turns end, if it is not over: one that a
+-- settling line has only heard of included.
+local epoch = tonumber(ARGV[4])
+if epoch >= S.epoch and (S.s_until == 0 or epoch >= S.s_epoch) then newEpoch(epoch + 1) end
 return reply({})

@@ -328,8 +328,8 @@ func (s *Store) Override(ctx context.Context, call admission.Call, o admission.O
 }
 
 // Reset implements admission.Store.
-func (s *Store) Reset(ctx context.Context, call admission.Call) (admission.Head, error) {
-	h, _, err := s.run(ctx, s.scripts.reset, call)
+func (s *Store) Reset(ctx context.Context, call admission.Call, epoch int64) (admission.Head, error) {
+	h, _, err := s.run(ctx, s.scripts.reset, call, epoch)
 	return h, err
 }
 

@@ -177,9 +177,9 @@ func (m *meteredStore) Override(ctx context.Context, call admission.Call, overri
 	return head, err
 }
 
-func (m *meteredStore) Reset(ctx context.Context, call admission.Call) (admission.Head, error) {
+func (m *meteredStore) Reset(ctx context.Context, call admission.Call, epoch int64) (admission.Head, error) {
 	began := time.Now()
-	head, err := m.Store.Reset(ctx, call)
+	head, err := m.Store.Reset(ctx, call, epoch)
 	m.done("reset", began, 0, err)
 	return head, err
 }
