@@ -40,7 +40,7 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 		return refused(r.hold(v, nil, now, HoldUnavailable))
 	}
 	if t == nil {
-		return refused(r.limited(place, now))
+		return refused(r.placeless(place, now))
 	}
 	v = r.view.Load()
 	status := r.hold(v, t, now, HoldWaiting).Status

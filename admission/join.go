@@ -3,8 +3,14 @@ package admission
 import "time"
 
 // span is a run of numbers that follow each other; a newcomer who got none is
-// a span of one 0.
+// a span of one noNumber or one lineFull.
 type span struct{ first, count int64 }
+
+// What a newcomer gets in place of a number.
+const (
+	noNumber = 0  // too many came from the network
+	lineFull = -1 // too many wait
+)
 
 func follow(given []span, n int64) []span {
 	if last := len(given) - 1; last >= 0 && given[last].first > 0 && n == given[last].first+given[last].count {
@@ -46,7 +52,11 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 	places := make([]Place, len(newcomers))
 	for i, newcomer := range newcomers {
 		places[i] = l.joinOne(newcomer)
-		given = follow(given, places[i].Number)
+		number := places[i].Number
+		if places[i].Full {
+			number = lineFull
+		}
+		given = follow(given, number)
 	}
 	l.batches[batch] = given
 	l.batchEnd.set(batch, l.at.Add(batchMemory))
@@ -58,6 +68,9 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 		if place, ok := l.placeOf(id); ok {
 			return place
 		}
+	}
+	if l.limits.full(l.waiting.count) {
+		return Place{Full: true}
 	}
 	if wait := l.throttle(newcomer.Network); wait > 0 {
 		return Place{RetryAfter: wait}
@@ -125,7 +138,9 @@ func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 		}
 		places[i] = Place{Number: n, Visitor: visitor}
 		switch {
-		case n == 0:
+		case n == lineFull:
+			places[i] = Place{Full: true}
+		case n == noNumber:
 			places[i] = Place{RetryAfter: max(Tick, l.throttleLeft(newcomer.Network))}
 		case l.sessions[visitor] != nil && l.ended[visitor] == 0:
 			places[i].Admission = *l.sessions[visitor]

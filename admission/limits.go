@@ -57,6 +57,9 @@ const (
 	MaxBurst       = 400_000
 )
 
+// MaxStock is the greatest stock that is kept, far below 2^53.
+const MaxStock = 1_000_000_000
+
 // Limits are what an activity allows. Each gateway tells the store its own
 // with every tick; where they differ, the strictest counts.
 type Limits struct {
@@ -76,7 +79,22 @@ type Limits struct {
 
 	StartAt time.Time // no one joins before; zero: no start
 	EndAt   time.Time // no one joins or is released after; zero: no end
+
+	// MaxQueue is the most that may wait; 0: no limit. StopAt is the same as a
+	// multiple of the stock that is left, where that is counted.
+	MaxQueue int64
+	StopAt   int64
+	Stock    Stock
 }
+
+// Stock is how much there is left to sell. The zero Stock is not counted.
+type Stock struct {
+	Counted bool
+	Left    int64
+}
+
+// SoldOut reports whether nothing is left.
+func (s Stock) SoldOut() bool { return s.Counted && s.Left == 0 }
 
 // Burst returns the default burst for a rate: two ticks of it, at least 1.
 func Burst(ratePerHour int64) int64 {
@@ -103,6 +121,10 @@ func (l Limits) Check() error {
 		return fmt.Errorf("burst %d is not within 1 and %d", l.Burst, int64(MaxBurst))
 	case l.JoinsPerHour < 0 || l.JoinsPerHour > MaxRatePerHour || l.JoinsPerHour > 0 && l.JoinBurst < 1:
 		return fmt.Errorf("join limit %d/h with a burst of %d cannot be kept", l.JoinsPerHour, l.JoinBurst)
+	case l.MaxQueue < 0 || l.StopAt < 0:
+		return fmt.Errorf("max_queue %d or stock.stop_at %d is negative", l.MaxQueue, l.StopAt)
+	case l.Stock.Left < 0 || l.Stock.Left > MaxStock || l.Stock.Left > 0 && !l.Stock.Counted:
+		return fmt.Errorf("a stock of %d, counted: %v, makes no sense", l.Stock.Left, l.Stock.Counted)
 	case l.Claim <= 0 || l.Absence <= 0 || l.HoldPlace < 0 || l.Idle <= 0 || l.Max <= 0:
 		return fmt.Errorf("claim, absence, session.idle and session.max must be above zero, hold_place not below")
 	}
@@ -136,6 +158,11 @@ func strictest(a, b Limits) Limits {
 	if !b.EndAt.IsZero() && (a.EndAt.IsZero() || b.EndAt.Before(a.EndAt)) {
 		a.EndAt = b.EndAt
 	}
+	a.MaxQueue = lesserLimit(a.MaxQueue, b.MaxQueue)
+	a.StopAt = lesserLimit(a.StopAt, b.StopAt)
+	if b.Stock.Counted && (!a.Stock.Counted || b.Stock.Left < a.Stock.Left) {
+		a.Stock = b.Stock
+	}
 	return a
 }
 
@@ -147,6 +174,16 @@ func lesserLimit(a, b int64) int64 {
 	return min(a, b)
 }
 
-// begun and over tell an activity's schedule at an instant.
+// begun and ended tell an activity's schedule at an instant.
 func (l Limits) begun(now Instant) bool { return l.StartAt.IsZero() || now >= InstantOf(l.StartAt) }
-func (l Limits) over(now Instant) bool  { return !l.EndAt.IsZero() && now >= InstantOf(l.EndAt) }
+func (l Limits) ended(now Instant) bool { return !l.EndAt.IsZero() && now >= InstantOf(l.EndAt) }
+
+// over reports whether no one joins or is released any more. What is sold out
+// may come back: until the end, who waits keeps the place.
+func (l Limits) over(now Instant) bool { return l.ended(now) || l.Stock.SoldOut() }
+
+// full reports whether no one new may join while so many wait.
+func (l Limits) full(waiting int64) bool {
+	return l.MaxQueue > 0 && waiting >= l.MaxQueue ||
+		l.StopAt > 0 && l.Stock.Counted && waiting >= l.StopAt*l.Stock.Left
+}

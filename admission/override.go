@@ -19,6 +19,7 @@ type Overrides struct {
 	StartAt     *time.Time
 	EndAt       *time.Time
 	Message     *string
+	Left        *int64 // of the stock, which is then counted
 }
 
 // apply returns limits with the decisions in place.
@@ -39,6 +40,9 @@ func (o Overrides) apply(l Limits) Limits {
 	if o.EndAt != nil {
 		l.EndAt = *o.EndAt
 	}
+	if o.Left != nil {
+		l.Stock = Stock{Counted: true, Left: *o.Left}
+	}
 	return l
 }
 
@@ -58,6 +62,9 @@ func (r *Room) Override(ctx context.Context, change func(*Overrides)) error {
 	}
 	if n := decided.RatePerHour; n != nil && (*n < 0 || *n > MaxRatePerHour) {
 		return fmt.Errorf("rate %d/h is not within 0 and %d/h", *n, int64(MaxRatePerHour))
+	}
+	if n := decided.Left; n != nil && (*n < 0 || *n > MaxStock) {
+		return fmt.Errorf("a stock of %d is not within 0 and %d", *n, int64(MaxStock))
 	}
 	if _, err := r.store.Override(ctx, r.call(), decided); err != nil {
 		return fmt.Errorf("override line %s: %w", r.id, err)

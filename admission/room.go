@@ -37,6 +37,9 @@ type Settings struct {
 	// Networks say how much of an address is one network to Limits.JoinsPerHour.
 	Networks Networks
 
+	// ShowStock has visitors told what is left. That nothing is, all are told.
+	ShowStock bool
+
 	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
 	OpenOnFailure bool
 }
@@ -219,7 +222,7 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 		return r.hold(v, nil, now, HoldUnavailable)
 	}
 	if t == nil {
-		return r.limited(place, now)
+		return r.placeless(place, now)
 	}
 	switch a := place.Admission; {
 	case a.Visitor != "" && a.Until <= now: // an identity whose session ends in these seconds: it is new after them
@@ -251,7 +254,7 @@ func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
 
 // take takes a place in line for a visitor of a new id. The ticket has the id
 // of an earlier one where the identity has a place already. Without a ticket
-// the place tells when one of the visitor's network may join again.
+// the place tells why.
 func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Limits, now Instant) (Place, *ticket, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostPatience)
 	defer cancel()
@@ -270,8 +273,11 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Lim
 	}, nil
 }
 
-// limited is the verdict on a visitor from whose network too many joined.
-func (r *Room) limited(place Place, now Instant) Verdict {
+// placeless is the verdict on a visitor whom the line gave no number.
+func (r *Room) placeless(place Place, now Instant) Verdict {
+	if place.Full {
+		return r.hold(r.view.Load(), nil, now, HoldFull)
+	}
 	verdict := r.hold(r.view.Load(), nil, now, HoldLimited)
 	verdict.Status.PollAfter = jitter(max(place.RetryAfter, verdict.Status.PollAfter))
 	return verdict

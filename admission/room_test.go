@@ -468,6 +468,83 @@ func TestRoom_WhatAnOperatorDecidesReachesEveryGatewayWithinASecond(t *testing.T
 	})
 }
 
+func TestRoom_AFullLineSaysSoAndTakesWhoComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.MaxQueue = 1
+		room := openRoom(t, limits)
+		inside, waiting, late := &browser{room: room}, &browser{room: room}, &browser{room: room}
+		inside.settleIn()
+		waiting.arrive()
+		if v := late.arrive(); v.Pass || v.Reason != admission.HoldFull || v.Status.State != admission.StateFull || v.Status.Number != 0 || v.Queue.Token != "" {
+			t.Fatalf("arrival at a full line: %+v, want full and no place", v)
+		}
+		time.Sleep(time.Second)
+		if s := late.peek().Status; s.State != admission.StateFull || s.PollAfter < 10*time.Second {
+			t.Errorf("a poll at a full line: %+v, want full and to come again by and by", s)
+		}
+		if s := waiting.peek().Status; s.State != admission.StateWaiting || s.Position != 1 {
+			t.Errorf("who has a place in a full line is told %+v, want position 1", s)
+		}
+		waiting.leave()
+		time.Sleep(time.Second)
+		if s := late.peek().Status; s.State != admission.StateNew {
+			t.Errorf("a poll when there is room again: %+v, want to be new", s)
+		}
+		if s := late.arrive().Status; s.State != admission.StateWaiting || s.Number != 3 {
+			t.Errorf("arrival when there is room again: %+v, want number 3", s)
+		}
+	})
+}
+
+func TestRoom_SoldOutIsToldToAllWhoWaitAndMayBeTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.Stock = admission.Stock{Counted: true, Left: 5}
+		room := openRoom(t, limits)
+		inside, newcomer := &browser{room: room}, &browser{room: room}
+		inside.settleIn()
+		line := []*browser{{room: room}, {room: room}}
+		for _, b := range line {
+			if s := b.arrive().Status; s.Stock.Counted {
+				t.Errorf("told of a stock that is not to be shown: %+v", s)
+			}
+		}
+		left := func(n int64) {
+			t.Helper()
+			if err := room.Override(t.Context(), func(o *admission.Overrides) { o.Left = &n }); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		left(0)
+		for i, b := range line {
+			if s := b.peek().Status; s.State != admission.StateEnded || !s.Stock.SoldOut() || s.PollAfter == 0 || s.Number != int64(i+2) {
+				t.Errorf("who waits is told %+v, want that all is sold and to ask again", s)
+			}
+			if v := b.arrive(); v.Pass || v.Reason != admission.HoldEnded || v.DropQueue {
+				t.Errorf("who waits and asks gets %+v, want to be held and keep the place", v)
+			}
+		}
+		if v := newcomer.arrive(); v.Pass || v.Reason != admission.HoldEnded || v.Queue.Token != "" {
+			t.Errorf("a newcomer gets %+v, want no place", v)
+		}
+		if v := inside.arrive(); !v.Pass {
+			t.Errorf("who is inside gets %+v, want to pass", v)
+		}
+		left(1)
+		for i, b := range line {
+			if s := b.peek().Status; s.State != admission.StateWaiting || s.Position != int64(i+1) {
+				t.Errorf("when one is given back, who waits is told %+v, want position %d", s, i+1)
+			}
+		}
+		none := int64(-1)
+		if err := room.Override(t.Context(), func(o *admission.Overrides) { o.Left = &none }); err == nil {
+			t.Error("a stock below none was taken")
+		}
+	})
+}
+
 func TestRoom_ResetMakesEveryoneNewButWhoIsInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := openRoom(t, demoLimits())

@@ -30,6 +30,9 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 		Message:  v.message(settings.Message),
 		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
 	}
+	if v.Limits.Stock.SoldOut() || settings.ShowStock {
+		status.Stock = v.Limits.Stock
+	}
 	absence := settings.Poll.absence(v.Limits.Absence, v.waiting.count)
 	if t != nil {
 		status.Number = t.number
@@ -39,6 +42,8 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 	switch {
 	case status.State == StateReady:
 		// A turn is not taken back by the end, nor shown later than it must.
+	case reason == HoldEnded && !v.Limits.ended(now): // sold out, and some may come back
+		status.State, status.PollAfter = StateEnded, jitter(status.PollMax)
 	case reason == HoldEnded:
 		status.State, status.PollAfter, status.PollMax = StateEnded, 0, 0
 	case reason == HoldBefore:
@@ -49,6 +54,8 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 		} else {
 			status.PollAfter = jitter(status.PollMax)
 		}
+	case t == nil && (reason == HoldFull || reason == HoldWaiting && v.Limits.full(v.waiting.count)):
+		reason, status.State, status.PollAfter = HoldFull, StateFull, jitter(status.PollMax)
 	case reason == HoldClosed && t == nil:
 		status.State, status.PollAfter = StateClosed, jitter(status.PollMax)
 	case reason == HoldWaiting && status.Paused:

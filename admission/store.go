@@ -236,16 +236,19 @@ type Newcomer struct {
 // Place is the answer to a newcomer. Admission is the zero value unless the
 // visitor is admitted at once, or came before and is inside.
 type Place struct {
-	Number   int64 // 0: none, too many came from the network
+	Number   int64 // 0: none
 	Position int64 // people present and waiting before it, plus one
 
 	// Visitor is whose place it is: the newcomer's, or that of the first
 	// ticket of the same identity.
 	Visitor string
 
-	// RetryAfter is when one of the network may join again, where Number is 0.
+	// Why Number is 0: too many came from the network, and one may join again
+	// after RetryAfter; or the line is Full.
 	RetryAfter time.Duration
-	Admission  Admission
+	Full       bool
+
+	Admission Admission
 }
 
 // Admission is a session as the store keeps it.

@@ -99,7 +99,7 @@ func (l *line) knock(k Knock) Entry {
 		l.dropTurn(n)
 		return Entry{EntryAdmitted, l.enter(k.Visitor, n, l.limits.Idle)}
 	}
-	if n <= l.lost && !l.waiting.has(n) || l.limits.over(l.at) {
+	if n <= l.lost && !l.waiting.has(n) || l.limits.ended(l.at) {
 		return Entry{Outcome: EntryGone}
 	}
 	l.off.clear(n, l.version) // a lapsed number waits again, at the very front

@@ -68,6 +68,7 @@ type Status struct {
 	Paused      bool // no turns are given now
 	Unavailable bool // the store cannot be asked; the place is kept
 	Message     string
+	Stock       Stock // what is left, where visitors are told
 
 	Claim     time.Duration // StateReady: what is left of the claim
 	Session   time.Duration // StateAdmitted: what is left of the session
@@ -102,7 +103,7 @@ const (
 
 	HoldWaiting     Reason = "waiting"     // has a place, or may take one
 	HoldBefore      Reason = "before"      // not started
-	HoldEnded       Reason = "ended"       // over
+	HoldEnded       Reason = "ended"       // over, or sold out
 	HoldClosed      Reason = "closed"      // takes no visitors
 	HoldFull        Reason = "full"        // the line is full
 	HoldPaused      Reason = "paused"      // no turns are given now

@@ -138,8 +138,11 @@ func capacity(t *testing.T, open Opener) {
 
 	t.Run("EveryLimitIsTheStricterOfTwo", func(t *testing.T) {
 		later := time.Date(2040, 1, 2, 3, 4, 5, 0, time.UTC)
-		r, g1 := openRig(t, open(t), usual())
+		r, g1 := openRig(t, open(t), with(usual(), func(l *admission.Limits) {
+			l.MaxQueue, l.StopAt, l.Stock = 50, 0, admission.Stock{Counted: true, Left: 9}
+		}))
 		g2 := r.gateway(with(usual(), func(l *admission.Limits) {
+			l.MaxQueue, l.StopAt, l.Stock = 40, 2, admission.Stock{Counted: true, Left: 8}
 			l.Mode, l.Capacity, l.RatePerHour, l.Burst = admission.ModeHold, 3, 60, 2
 			l.Claim, l.Absence, l.HoldPlace = time.Hour, time.Hour, time.Hour // kinder: a place shown is not taken
 			l.Idle, l.Max, l.EndAt = time.Minute, 2*time.Minute, later

@@ -30,6 +30,8 @@ func overrides(t *testing.T, open Opener) {
 			"faster":       {admission.Overrides{RatePerHour: ptr[int64](3600 * 100)}, func(l *admission.Limits) { l.RatePerHour, l.Burst = 3600*100, 50 }},
 			"another date": {admission.Overrides{StartAt: &start, EndAt: &end}, func(l *admission.Limits) { l.StartAt, l.EndAt = start, end }},
 			"no date":      {admission.Overrides{StartAt: ptr(time.Time{}), EndAt: ptr(time.Time{})}, func(l *admission.Limits) { l.StartAt, l.EndAt = time.Time{}, time.Time{} }},
+			"less left":    {admission.Overrides{Left: ptr[int64](7)}, func(l *admission.Limits) { l.Stock = admission.Stock{Counted: true, Left: 7} }},
+			"sold out":     {admission.Overrides{Left: ptr[int64](0)}, func(l *admission.Limits) { l.Stock = admission.Stock{Counted: true} }},
 			"a message":    {admission.Overrides{Message: ptr("Zurück um 10 Uhr – «bald»")}, func(l *admission.Limits) {}},
 			"no message":   {admission.Overrides{Message: ptr("")}, func(l *admission.Limits) {}},
 		} {
@@ -183,7 +185,7 @@ func overrides(t *testing.T, open Opener) {
 	})
 
 	decision := admission.Overrides{
-		Mode: admission.ModeHold, Capacity: ptr[int64](3), RatePerHour: ptr[int64](60), StartAt: &start, EndAt: &end, Message: ptr("soon"),
+		Mode: admission.ModeHold, Capacity: ptr[int64](3), RatePerHour: ptr[int64](60), StartAt: &start, EndAt: &end, Message: ptr("soon"), Left: ptr[int64](12),
 	}
 
 	t.Run("AResetLeavesWhatWasDecided", func(t *testing.T) {

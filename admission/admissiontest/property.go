@@ -43,7 +43,7 @@ func Differential(t *testing.T, openA, openB Opener) {
 		activity++
 		script := make([]deed, rapid.IntRange(1, longestLife).Draw(t, "length"))
 		for i := range script {
-			script[i] = deeds("join known", "join known", "join known", "override").Draw(t, "deed")
+			script[i] = deeds("join known", "join known", "join known", "override", "crowd").Draw(t, "deed")
 		}
 		var transcripts [2][]string
 		for i, bench := range []Bench{a, b} {
@@ -92,6 +92,9 @@ func (d deed) GoString() string {
 	case "limits":
 		return fmt.Sprintf("%s %s, capacity %d, rate %d/h", text, d.Limits.Mode, d.Limits.Capacity, d.Limits.RatePerHour)
 	}
+	if d.Verb == "crowd" {
+		return fmt.Sprintf("%s: max queue %d, stop at %d times %+v", text, d.Limits.MaxQueue, d.Limits.StopAt, d.Limits.Stock)
+	}
 	if d.Verb == "override" {
 		return fmt.Sprintf("%s %s", text, plainly(d.Decides))
 	}
@@ -126,7 +129,13 @@ func deeds(more ...string) *rapid.Generator[deed] {
 				d.Decides.Mode = rapid.SampledFrom([]admission.Mode{"", "", admission.ModeAuto, admission.ModeHold, admission.ModeClosed, admission.ModeOpen}).Draw(t, "mode")
 				d.Decides.Capacity = rapid.Ptr(rapid.Int64Range(0, 8), true).Draw(t, "capacity")
 				d.Decides.RatePerHour = rapid.Ptr(rapid.SampledFrom([]int64{0, 360, 7001, 360_000}), true).Draw(t, "rate")
+				d.Decides.Left = rapid.Ptr(rapid.Int64Range(0, 6), true).Draw(t, "left")
 				d.Decides.Message = rapid.Ptr(rapid.SampledFrom([]string{"", "soon"}), true).Draw(t, "message")
+			}
+		case "crowd":
+			d.Limits.MaxQueue, d.Limits.StopAt = rapid.Int64Range(0, 9).Draw(t, "max queue"), rapid.Int64Range(0, 3).Draw(t, "stop at")
+			if d.Limits.Stock.Counted = rapid.Bool().Draw(t, "counted"); d.Limits.Stock.Counted {
+				d.Limits.Stock.Left = rapid.Int64Range(0, 6).Draw(t, "stock")
 			}
 		case "poll":
 			d.Count, d.Which = rapid.IntRange(1, 30).Draw(t, "count"), rapid.IntRange(0, 40).Draw(t, "which")
@@ -203,6 +212,9 @@ func (l *life) do(d deed) {
 	case "limits":
 		g.limits = d.Limits
 		l.release(g)
+	case "crowd":
+		g.limits.MaxQueue, g.limits.StopAt, g.limits.Stock = d.Limits.MaxQueue, d.Limits.StopAt, d.Limits.Stock
+		l.release(g)
 	case "join":
 		b := batch{id: fmt.Sprintf("%s-%d", g.name, l.named), newcomers: l.visitors(d.Count), at: l.passed}
 		b.given = g.joinBatch(b.id, b.newcomers)
@@ -212,7 +224,11 @@ func (l *life) do(d deed) {
 		if b.given != nil {
 			b.epoch = b.given[0].epoch
 			l.batches = append(l.batches, b)
-			l.tickets = append(l.tickets, b.given...)
+			for _, k := range b.given {
+				if k.number > 0 {
+					l.tickets = append(l.tickets, k)
+				}
+			}
 		}
 	case "join known": // each of one of five people, from one of two networks or from nowhere
 		b := batch{id: fmt.Sprintf("%s-%d", g.name, l.named), newcomers: l.visitors(d.Count), at: l.passed}

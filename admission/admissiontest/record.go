@@ -114,7 +114,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	r.places = given
 	if before, again := r.batches[batch]; again {
 		for i, p := range given {
-			if p.Number != before[i].Number {
+			if p.Number != before[i].Number || p.Full != before[i].Full {
 				r.Fatalf("N: a batch that came again got number %d, and first %d", p.Number, before[i].Number)
 			}
 			if p.Admission.Visitor != "" { // as its session stands by now
@@ -131,7 +131,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	for i, p := range given {
 		at := place{h.Epoch, p.Number}
 		if p.Number == 0 {
-			if p.RetryAfter <= 0 || p.Admission.Visitor != "" || newcomers[i].Network == "" {
+			if p.Admission.Visitor != "" || !p.Full && (p.RetryAfter <= 0 || newcomers[i].Network == "") {
 				r.Fatalf("a newcomer got no number and %+v", p)
 			}
 			continue
@@ -334,6 +334,9 @@ func plainly(o admission.Overrides) string {
 	}
 	if o.EndAt != nil {
 		text += fmt.Sprintf(", end %v", o.EndAt.UTC())
+	}
+	if o.Left != nil {
+		text += fmt.Sprintf(", %d left", *o.Left)
 	}
 	if o.Message != nil {
 		text += fmt.Sprintf(", message %q", *o.Message)

@@ -226,8 +226,8 @@ func (g *gateway) joinBatch(batch string, newcomers []admission.Newcomer) []*tic
 	g.record.joined(head, batch, newcomers, given)
 	if g.said != nil {
 		for i, p := range given {
-			g.said("  %s is %s with number %d at position %d, %s, to come again in %v",
-				newcomers[i].Visitor, p.Visitor, p.Number, p.Position, g.record.session(p.Admission), p.RetryAfter)
+			g.said("  %s is %s with number %d at position %d, %s, to come again in %v, full %v",
+				newcomers[i].Visitor, p.Visitor, p.Number, p.Position, g.record.session(p.Admission), p.RetryAfter, p.Full)
 		}
 	}
 	tickets := make([]*ticket, len(given))

@@ -30,7 +30,7 @@ local function knock(visitor, n, epoch, signed, maxAt)
     dropTurn(n)
     return ADMITTED, enter(visitor, n, S.idle)
   end
-  if n <= S.lost and not has(WAITING, n) or over() then return GONE end
+  if n <= S.lost and not has(WAITING, n) or ended() then return GONE end
   clear(OFF, n) -- a lapsed number waits again, at the very front
   hearOne(n)
   s = quiet(visitor, n, S.idle)

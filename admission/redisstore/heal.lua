@@ -25,7 +25,7 @@ end
 
 if tonumber(ARGV[10]) > S.o_version then decide(10, tonumber(ARGV[10])) end
 
-local i = 18
+local i = 19
 if F_EPOCH == S.epoch then
   S.issued = max(S.issued, F_ISSUED)
   S.s_released = max(S.s_released, tonumber(ARGV[5]))

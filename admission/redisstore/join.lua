@@ -3,7 +3,11 @@
 local batch = ARGV[4]
 local IDENTITY_TIME = 7 * 24 * 3600
 
-local places = {} -- number, position, until, max, retry after, visitor of each
+-- What a newcomer gets in place of a number: too many came from the network, or
+-- too many wait.
+local NONE, FULL = 0, -1
+
+local places = {} -- number (or one of these), position, until, max, retry after, visitor of each
 local function place(n, position, visitor, s, retry)
   places[#places + 1] = { n, position, s and s[3] or 0, s and s[4] or 0, retry or 0, visitor }
 end
@@ -53,7 +57,7 @@ local function throttle(network, count)
 end
 
 -- A batch is remembered as runs of numbers that follow each other, as
--- first+count; a newcomer who got none is 0+1.
+-- first+count; a newcomer who got none is NONE+1 or FULL+1.
 local function packed(given)
   local runs = {}
   local first, count = nil, 0
@@ -71,7 +75,7 @@ end
 
 local function unpacked(runs)
   local given = {}
-  for first, count in string.gmatch(runs, '(%d+)%+(%d+)') do
+  for first, count in string.gmatch(runs, '(-?%d+)%+(%d+)') do
     for i = 0, tonumber(count) - 1 do given[#given + 1] = tonumber(first) + i end
   end
   return given
@@ -84,8 +88,10 @@ if numbers then
     local visitor = ARGV[i]
     local known, _, first = ticketOf(ARGV[i + 1])
     if known == n then visitor = first end
-    if n == 0 then
-      place(0, 0, '', nil, max(TICK, throttle(ARGV[i + 2], false)))
+    if n == FULL then
+      place(FULL, 0, '')
+    elseif n == NONE then
+      place(NONE, 0, '', nil, max(TICK, throttle(ARGV[i + 2], false)))
     else
       local s = not hasEnded(visitor) and session(visitor)
       place(n, not s and has(WAITING, n) and rank(n) + 1 or 0, visitor, s)
@@ -99,9 +105,12 @@ elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and begun() and no
   for i = 5, #ARGV, 3 do
     local visitor, identity, network = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     if not knownPlace(identity) then
-      local wait = throttle(network, true)
-      if wait > 0 then
-        place(0, 0, '', nil, wait)
+      local crowded = full()
+      local wait = not crowded and throttle(network, true) or 0
+      if crowded then
+        place(FULL, 0, '')
+      elseif wait > 0 then
+        place(NONE, 0, '', nil, wait)
       else
         S.issued = S.issued + 1
         local n = S.issued

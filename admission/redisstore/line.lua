@@ -85,6 +85,7 @@ end
 -- they are the strictest that gateways told lately, without it those in force.
 local NAMES = {
   'mode', 'capacity', 'rate', 'burst', 'claim', 'absence', 'hold_place', 'idle', 'max', 'joins', 'join_burst', 'start_at', 'end_at',
+  'max_queue', 'stop_at', 'left', -- left: 0 is not counted and all else one more than there is
 }
 
 local touched = {} -- keys written in this step, whose expiry is renewed
@@ -243,7 +244,11 @@ local function claimable()
 end
 
 local function begun() return S.start_at == 0 or S.at >= S.start_at end
-local function over() return S.end_at ~= 0 and S.at >= S.end_at end
+local function ended() return S.end_at ~= 0 and S.at >= S.end_at end
+local function over() return ended() or S.left == 1 end
+local function full()
+  return S.max_queue > 0 and S.waiting >= S.max_queue or S.stop_at > 0 and S.left > 0 and S.waiting >= S.stop_at * (S.left - 1)
+end
 
 local function free()
   if S.limited == 0 or S.s_until ~= 0 or S.mode == HOLD or S.at < S.blind_until or not begun() or over() then return 0 end
@@ -380,7 +385,7 @@ local function mayReenter() return S.s_until ~= 0 or S.at < S.reentry end
 local function enforce()
   local held = S.mode == HOLD
   for _, name in ipairs(NAMES) do S[name] = S['t_' .. name] end
-  for _, name in ipairs({ 'mode', 'capacity', 'rate', 'start_at', 'end_at' }) do
+  for _, name in ipairs({ 'mode', 'capacity', 'rate', 'start_at', 'end_at', 'left' }) do
     if S['o_' .. name] > 0 then S[name] = S['o_' .. name] - 1 end
   end
   if S.o_rate > 0 then -- else the rate could not be reached
@@ -396,13 +401,14 @@ local function enforce()
 end
 
 -- decide takes an operator's decisions from the arguments from i on: version,
--- mode, capacity, rate, start_at, end_at, whether there is a message, message.
+-- mode, capacity, rate, start_at, end_at, left, whether there is a message,
+-- message.
 local function decide(i, version)
   S.o_version = version
-  for j, name in ipairs({ 'o_mode', 'o_capacity', 'o_rate', 'o_start_at', 'o_end_at', 'o_message' }) do
+  for j, name in ipairs({ 'o_mode', 'o_capacity', 'o_rate', 'o_start_at', 'o_end_at', 'o_left', 'o_message' }) do
     S[name] = tonumber(ARGV[i + j])
   end
-  words.message = ARGV[i + 7]
+  words.message = ARGV[i + 8]
   if S.limited == 1 then enforce() end
 end
 
@@ -536,7 +542,8 @@ local function reply(rest)
       S.at, S.epoch, S.issued, S.released, S.lost, S.born, S.s_until == 0 and 0 or 1,
       S.waiting, turned(), inside(), S.turned, S.admitted,
       S.mode, S.capacity, S.rate, S.burst, S.claim, S.absence, S.hold_place, S.idle, S.max, S.joins, S.join_burst, S.start_at, S.end_at,
-      S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_message,
+      S.max_queue, S.stop_at, S.left,
+      S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_left, S.o_message,
     },
     words.message,
     rest,

@@ -81,6 +81,14 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"an old decision undoes a new one", "if tonumber(ARGV[10]) > S.o_version then", "if tonumber(ARGV[10]) > 0 then", "override/AMemoryOfAnEarlierDecisionUndoesNothing"},
 	{"a decision after a loss is of an old version", "max(S.o_version, tonumber(ARGV[4])) + 1", "S.o_version + 1", "override/WhatIsDecidedAfterALossIsNotUndoneByMemories"},
 
+	{"a line is full too late", "S.waiting >= S.max_queue", "S.waiting > S.max_queue", "stock/AFullLineTakesNoOneNew"},
+	{"who finds the line full counts for the network", "local wait = not crowded and throttle(network, true) or 0", "local wait = throttle(network, true)", "stock/WhoFindsItFullTakesNoNumberAndCountsForNoNetwork"},
+	{"who found the line full gets a number when asked again", "(-?%d+)%+", "(%d+)%+", "stock/ABatchThatComesAgainIsAnsweredAlike"},
+	{"the stock counts one too many", "S.waiting >= S.stop_at * (S.left - 1)", "S.waiting >= S.stop_at * S.left", "stock/JoiningStopsAtAMultipleOfTheStock"},
+	{"a stock that is not counted is none", "S.stop_at > 0 and S.left > 0 and", "S.stop_at > 0 and", "stock/AStockThatIsNotCountedStopsNothing"},
+	{"what is sold out is still given", "return ended() or S.left == 1 end", "return ended() end", "stock/SoldOutGivesNothingAndTakesNothing"},
+	{"what is sold out takes the places", "or ended() then return GONE", "or over() then return GONE", "stock/SoldOutGivesNothingAndTakesNothing"},
+
 	{"no capacity of one gateway is none of all", "capacity = lesser", "capacity = min", differential},
 	{"lost places are noted seldom", "now - S.step_at >= S.hold_place / 60", "now - S.step_at >= S.hold_place / 6", differential},
 

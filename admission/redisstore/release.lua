@@ -10,7 +10,7 @@ end
 -- Of each limit the one that lets in fewer; of times the visitor's kinder one.
 local STRICTEST = {
   mode = max, capacity = lesser, rate = lesser, burst = min, claim = max, absence = max, hold_place = max,
-  idle = min, max = min, start_at = max, end_at = lesser,
+  idle = min, max = min, start_at = max, end_at = lesser, max_queue = lesser, stop_at = lesser, left = lesser,
 }
 
 local function setLimits()
@@ -34,7 +34,7 @@ local function setLimits()
       if theirs.joins > 0 and (told.joins == 0 or theirs.joins < told.joins) then
         told.joins, told.join_burst = theirs.joins, theirs.join_burst
       end
-      for name, stricter in pairs(STRICTEST) do told[name] = stricter(told[name], theirs[name]) end
+      for name, stricter in pairs(STRICTEST) do told[name] = stricter(told[name], theirs[name] or 0) end -- 0: a build that knew no such limit
     end
   end
   for _, name in ipairs(NAMES) do S['t_' .. name] = told[name] end

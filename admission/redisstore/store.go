@@ -71,7 +71,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 // build's, or a fault of ours.
 var errAnswer = errors.New("redis answered in a form that this build does not know")
 
-const headNumbers = 32
+const headNumbers = 36
 
 // modes are the modes by the number that stands for each in the scripts.
 var modes = []admission.Mode{admission.ModeOpen, admission.ModeAuto, admission.ModeHold, admission.ModeClosed}
@@ -90,13 +90,17 @@ func head(n []int64, message string) admission.Head {
 			Claim: micros(n[16]), Absence: micros(n[17]), HoldPlace: micros(n[18]), Idle: micros(n[19]), Max: micros(n[20]),
 			JoinsPerHour: n[21], JoinBurst: n[22],
 			StartAt: admission.Instant(n[23]).Time(), EndAt: admission.Instant(n[24]).Time(),
+			MaxQueue: n[25], StopAt: n[26],
+		}
+		if n[27] > 0 {
+			h.Limits.Stock = admission.Stock{Counted: true, Left: n[27] - 1}
 		}
 	}
 	// Of a decision 0 is none, and all else one more than it says.
 	o := &h.Overrides
-	o.Version = n[25]
-	if n[26] > 0 {
-		o.Mode = modes[n[26]-1]
+	o.Version = n[28]
+	if n[29] > 0 {
+		o.Mode = modes[n[29]-1]
 	}
 	count := func(n int64) *int64 {
 		if n == 0 {
@@ -112,9 +116,10 @@ func head(n []int64, message string) admission.Head {
 		t := admission.Instant(n - 1).Time()
 		return &t
 	}
-	o.Capacity, o.RatePerHour = count(n[27]), count(n[28])
-	o.StartAt, o.EndAt = instant(n[29]), instant(n[30])
-	if n[31] > 0 {
+	o.Capacity, o.RatePerHour = count(n[30]), count(n[31])
+	o.StartAt, o.EndAt = instant(n[32]), instant(n[33])
+	o.Left = count(max(0, n[34]-1)) // a stock that is counted is one more already
+	if n[35] > 0 {
 		o.Message = &message
 	}
 	return h
@@ -134,13 +139,25 @@ func decisions(o admission.Overrides) []any {
 		}
 		return int64(admission.InstantOf(*t)) + 1
 	}
+	left := count(o.Left)
+	if left > 0 {
+		left++ // a stock that is counted is one more already
+	}
 	said, message := 0, ""
 	if o.Message != nil {
 		said, message = 1, *o.Message
 	}
 	return []any{
-		slices.Index(modes, o.Mode) + 1, count(o.Capacity), count(o.RatePerHour), instant(o.StartAt), instant(o.EndAt), said, message,
+		slices.Index(modes, o.Mode) + 1, count(o.Capacity), count(o.RatePerHour), instant(o.StartAt), instant(o.EndAt), left, said, message,
 	}
+}
+
+// stock is a stock in one number, as line.lua keeps it.
+func stock(s admission.Stock) int64 {
+	if !s.Counted {
+		return 0
+	}
+	return s.Left + 1
 }
 
 // Release implements admission.Store.
@@ -151,7 +168,8 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 	h, rest, err := s.run(ctx, s.scripts.release, call, since,
 		slices.Index(modes, l.Mode), l.Capacity, l.RatePerHour, l.Burst,
 		l.Claim.Microseconds(), l.Absence.Microseconds(), l.HoldPlace.Microseconds(), l.Idle.Microseconds(), l.Max.Microseconds(),
-		l.JoinsPerHour, l.JoinBurst, int64(admission.InstantOf(l.StartAt)), int64(admission.InstantOf(l.EndAt)))
+		l.JoinsPerHour, l.JoinBurst, int64(admission.InstantOf(l.StartAt)), int64(admission.InstantOf(l.EndAt)),
+		l.MaxQueue, l.StopAt, stock(l.Stock))
 	if err != nil {
 		return admission.Line{}, err
 	}
@@ -228,6 +246,9 @@ func placeOf(row any) (admission.Place, error) {
 	visitor, ok := parts[5].(string)
 	if err != nil || !ok {
 		return admission.Place{}, errAnswer
+	}
+	if n[0] < 0 {
+		return admission.Place{Full: true}, nil
 	}
 	p := admission.Place{Number: n[0], Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[4]) * time.Microsecond}
 	if n[2] != 0 {

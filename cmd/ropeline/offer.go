@@ -54,12 +54,17 @@ func ofFile(c *config.Config, a config.Activity) offer {
 				Claim: a.Claim, Absence: a.Absence, HoldPlace: a.HoldPlace,
 				Idle: a.Session.Idle, Max: a.Session.Max, StartAt: a.StartAt, EndAt: a.EndAt,
 				JoinsPerHour: a.JoinLimit.Rate.PerHour(), JoinBurst: a.JoinLimit.Rate.Count,
+				MaxQueue: a.MaxQueue, StopAt: a.Stock.StopAt,
 			},
+			ShowStock:     a.Stock.Show,
 			Poll:          poll(c),
 			Message:       a.Page.Message,
 			OpenOnFailure: a.OnStoreFailure == "open",
 			Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 		},
+	}
+	if a.Stock.Initial >= 0 {
+		o.settings.Limits.Stock = admission.Stock{Counted: true, Left: a.Stock.Initial}
 	}
 	if a.Rate.PerHour() == 0 { // burst means nothing to a line without a rate
 		o.settings.Limits.Burst = 1
@@ -92,6 +97,10 @@ func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offe
 		Idle:         seconds(a.Config.Session.Idle, madeIdle),
 		Max:          seconds(a.Config.Session.Max, madeMax),
 		JoinsPerHour: madeJoins * 60, JoinBurst: madeJoins,
+		MaxQueue: a.Config.MaxQueueSize,
+	}
+	if a.InitialStock != nil {
+		limits.Stock = admission.Stock{Counted: true, Left: *a.InitialStock}
 	}
 	limits.Idle = min(limits.Idle, limits.Max)
 	if limits.RatePerHour == 0 {
