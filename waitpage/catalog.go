@@ -15,6 +15,8 @@ type catalog struct {
 	waitingAnywhere string
 	ahead, behind   [2]string
 	next            string
+	left            [2]string
+	tooFew          string
 	waitingNote     string
 	lapsedNote      string
 	paused          string
@@ -32,6 +34,7 @@ type catalog struct {
 	drawingTitle, drawing, drawingDetail          string
 	readyTitle, ready, readyDetail, readyNote     string
 	endedTitle, ended, endedDetail                string
+	soldTitle, sold, soldDetail                   string
 	fullTitle, full, fullDetail                   string
 	closedTitle, closed, closedDetail             string
 	again                                         string
@@ -64,6 +67,8 @@ var english = catalog{
 	ahead:           [2]string{"1 person is ahead of you.", "{n} people are ahead of you."},
 	behind:          [2]string{"1 person is behind you.", "{n} people are behind you."},
 	next:            "You are next.",
+	left:            [2]string{"1 is left.", "{n} are left."},
+	tooFew:          "There may be none left when your turn comes.",
 	lapsedNote:      "Your turn came and went while you were away. You are at the front again.",
 	paused:          "The line is paused",
 	waitingNote:     "You will be let in automatically when your turn comes. Reloading does not cost you your place, and if you close this page it is kept for a while.",
@@ -101,6 +106,10 @@ var english = catalog{
 	endedTitle:  "Over",
 	ended:       "{name} is over",
 	endedDetail: "Thank you for coming.",
+
+	soldTitle:  "Sold out",
+	sold:       "{name} is sold out",
+	soldDetail: "If some become available again, the line carries on, and places in it are kept.",
 
 	fullTitle:  "Full",
 	full:       "The line is full",

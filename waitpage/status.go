@@ -94,6 +94,11 @@ func appendStatus(b []byte, s admission.Status, code Code, words *words) []byte 
 		b = append(b, `,"behind":`...)
 		b = strconv.AppendInt(b, s.Behind, 10)
 	}
+	if s.Stock.Counted {
+		b = append(b, `,"stock":{"left":`...)
+		b = strconv.AppendInt(b, s.Stock.Left, 10)
+		b = append(b, '}')
+	}
 	if s.PollMax > 0 {
 		b = append(b, `,"poll_max_ms":`...)
 		b = strconv.AppendInt(b, s.PollMax.Milliseconds(), 10)

@@ -28,6 +28,7 @@ type document struct {
 	Unavailable bool            `json:"unavailable,omitempty"`
 	Lapsed      bool            `json:"lapsed,omitempty"`
 	Behind      int64           `json:"behind,omitempty"`
+	Stock       *documentStock  `json:"stock,omitempty"`
 	PollMax     int64           `json:"poll_max_ms,omitempty"`
 	Claim       *int64          `json:"claim_s,omitempty"`
 	Session     *int64          `json:"session_s,omitempty"`
@@ -39,6 +40,10 @@ type documentWait struct {
 	Known bool   `json:"known"`
 	Low   *int64 `json:"low_s"`
 	High  *int64 `json:"high_s"`
+}
+
+type documentStock struct {
+	Left int64 `json:"left"`
 }
 
 type documentWords struct {
@@ -76,6 +81,9 @@ func documentOf(s admission.Status, code Code, w *words) document {
 	}
 	if s.Claim > 0 {
 		d.Claim = seconds(s.Claim)
+	}
+	if s.Stock.Counted {
+		d.Stock = &documentStock{s.Stock.Left}
 	}
 	if s.Session > 0 {
 		d.Session = seconds(s.Session)
@@ -154,6 +162,9 @@ func FuzzStatusJSON(f *testing.F) {
 		}
 		if flags&8 > 0 {
 			s.Wait = admission.Wait{Known: true, Low: time.Duration(low) * time.Second, High: time.Duration(high) * time.Second}
+		}
+		if flags&2 > 0 {
+			s.Stock = admission.Stock{Counted: true, Left: length}
 		}
 		if flags&16 > 0 {
 			s.StartsAt, s.UpdatedAt = time.Unix(high, 5e8), time.Unix(low, 0)
@@ -244,7 +255,7 @@ func TestWords_EveryStateIsWorded(t *testing.T) {
 	}
 	start := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	for _, state := range states {
-		for flags := range 64 {
+		for flags := range 128 {
 			s := admission.Status{State: state, Paused: flags&1 > 0, Unavailable: flags&2 > 0, Lapsed: flags&4 > 0, UpdatedAt: start}
 			if flags&8 > 0 {
 				s.Number = 12
@@ -255,6 +266,9 @@ func TestWords_EveryStateIsWorded(t *testing.T) {
 			if flags&32 > 0 {
 				s.StartsAt = start.Add(time.Hour)
 			}
+			if flags&64 > 0 {
+				s.Stock = admission.Stock{Counted: true, Left: int64(flags & 2)}
+			}
 			for _, name := range []string{"", "Spring drop"} {
 				w := english.words(s, name)
 				all := strings.Join([]string{w.Title, w.Heading[0], w.Heading[1], w.Heading[2], w.Detail, w.Label, w.Wait, w.Note}, "|")
@@ -263,5 +277,28 @@ func TestWords_EveryStateIsWorded(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestWords_TellWhatIsLeftWhereItIsTold(t *testing.T) {
+	s := admission.Status{State: admission.StateWaiting, Number: 12, Position: 8, QueueLength: 20}
+	for _, c := range []struct {
+		stock      admission.Stock
+		has, hasnt string
+	}{
+		{admission.Stock{}, "7 people are ahead of you.", "left"},
+		{admission.Stock{Counted: true, Left: 1200}, "1,200 are left.", "none left"},
+		{admission.Stock{Counted: true, Left: 8}, "8 are left.", "none left"},
+		{admission.Stock{Counted: true, Left: 7}, "7 are left. There may be none left when your turn comes.", "|"},
+		{admission.Stock{Counted: true, Left: 1}, "1 is left. There may be none left when your turn comes.", "|"},
+	} {
+		s.Stock = c.stock
+		if got := english.words(s, "").Detail; !strings.Contains(got, c.has) || strings.Contains(got, c.hasnt) {
+			t.Errorf("%+v reads %q, want %q in it and not %q", c.stock, got, c.has, c.hasnt)
+		}
+	}
+	s.State, s.Stock = admission.StateEnded, admission.Stock{Counted: true}
+	if got := english.words(s, "Spring drop"); got.Heading[0] != "Spring drop is sold out" {
+		t.Errorf("sold out reads %+v", got)
 	}
 }

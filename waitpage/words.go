@@ -62,6 +62,9 @@ func (c *catalog) sentences(s admission.Status, name string) words {
 		}
 		return w
 	case admission.StateEnded:
+		if s.Stock.SoldOut() {
+			return words{Title: c.soldTitle, Heading: heading(fill(c.sold, "{name}", name)), Detail: c.soldDetail, Note: c.again}
+		}
 		return words{Title: c.endedTitle, Heading: heading(fill(c.ended, "{name}", name)), Detail: c.endedDetail}
 	case admission.StateFull:
 		return words{Title: c.fullTitle, Heading: heading(c.full), Detail: c.fullDetail, Note: c.again}
@@ -113,6 +116,12 @@ func (c *catalog) waiting(s admission.Status) words {
 		}
 		if s.Behind > 0 {
 			w.Detail += "\n" + c.people(s.Behind, c.behind)
+		}
+	}
+	if s.Stock.Counted && s.Position > 0 {
+		w.Detail += "\n" + c.people(s.Stock.Left, c.left)
+		if s.Position > s.Stock.Left {
+			w.Detail += " " + c.tooFew
 		}
 	}
 	if s.Lapsed {
@@ -179,7 +188,7 @@ func (c *catalog) halves(d time.Duration) string {
 	return strconv.Itoa(whole) + "½"
 }
 
-// people picks the form for n of a sentence about people.
+// people picks the form for n of a sentence about people, or what they want.
 func (c *catalog) people(n int64, forms [2]string) string {
 	if n == 1 {
 		return forms[0]
