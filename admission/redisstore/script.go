@@ -31,10 +31,12 @@ var (
 	overrideText string
 	//go:embed keys.lua
 	keysText string
+	//go:embed catalog.lua
+	catalogText string
 )
 
 type scripts struct {
-	release, join, admit, renew, leave, present, heal, reset, override, keys *redis.Script
+	release, join, admit, renew, leave, present, heal, reset, override, keys, catalog *redis.Script
 }
 
 // scriptsOf returns the scripts behind a text that they share.
@@ -43,6 +45,7 @@ func scriptsOf(shared string) scripts {
 	return scripts{
 		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
 		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
-		keys: redis.NewScript(keysText), // of no line: it shares no steps
+		// Of no line: they share no steps.
+		keys: redis.NewScript(keysText), catalog: redis.NewScript(catalogText),
 	}
 }
