@@ -25,7 +25,6 @@ type exchange struct {
 	gateway  *Gateway
 	table    *Table
 	who      visitor.Visitor
-	id       string // the request id
 	host     string // the Host header's name, once found good
 	route    *route // nil before the look-up and for Ropeline's own paths
 	verdict  admission.Verdict

@@ -161,7 +161,7 @@ func (x *exchange) fail(r *http.Request, f *fault) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Request-Id", x.id)
+	h.Set("X-Request-Id", x.who.RequestID)
 	if r.ContentLength != 0 {
 		h.Set("Connection", "close") // else the server waits for the rest of the body
 	}
@@ -177,7 +177,7 @@ func (x *exchange) fail(r *http.Request, f *fault) {
 		h.Set("Content-Security-Policy", faultPolicy)
 		w.WriteHeader(f.status)
 		if r.Method != http.MethodHead {
-			io.WriteString(w, faultPage(f.title, text, x.id))
+			io.WriteString(w, faultPage(f.title, text, x.who.RequestID))
 		}
 		return
 	}
@@ -188,7 +188,7 @@ func (x *exchange) fail(r *http.Request, f *fault) {
 			Error     string `json:"error"`
 			Message   string `json:"message"`
 			RequestID string `json:"request_id"`
-		}{f.code, text, x.id})
+		}{f.code, text, x.who.RequestID})
 	}
 }
 

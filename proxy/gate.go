@@ -11,9 +11,7 @@ package proxy
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,7 +117,6 @@ func (x *exchange) serve(r *http.Request) {
 		return
 	}
 	x.who = t.proxies.Read(r)
-	x.id = requestID(r, x.who.Trusted)
 	r = x.adopt(r)
 
 	if x.gateway.draining.Load() && !x.who.WebSocket {
@@ -144,9 +141,9 @@ func (x *exchange) serve(r *http.Request) {
 		x.refuse(r, faultTooLarge)
 		return
 	}
-	if t.isReserved(r) {
+	if own := t.own(r); own != nil {
 		x.outcome = outcomeReserved
-		t.reserved.ServeHTTP(w, r)
+		own.ServeHTTP(w, r)
 		return
 	}
 	route, plain, ok := t.find(name, r.URL)
@@ -242,11 +239,16 @@ func (x *exchange) adopt(r *http.Request) *http.Request {
 	return r
 }
 
-// isReserved reports whether r is for one of Ropeline's own paths. Another
-// spelling of one is the shop's.
-func (t *Table) isReserved(r *http.Request) bool {
-	rest, ok := strings.CutPrefix(r.URL.Path, t.prefix)
-	return ok && (rest == "" || rest[0] == '/') && r.URL.RawPath == "" && plainPath(r.URL.Path)
+// own returns who answers r, where it is for one of Ropeline's own paths.
+// Another spelling of one is the shop's.
+func (t *Table) own(r *http.Request) http.Handler {
+	for i := range t.reserved {
+		rest, ok := strings.CutPrefix(r.URL.Path, t.reserved[i].path)
+		if ok && (rest == "" || rest[0] == '/') && r.URL.RawPath == "" && plainPath(r.URL.Path) {
+			return t.reserved[i].answer
+		}
+	}
+	return nil
 }
 
 // refusedMethod reports whether a method is one that no shop needs: CONNECT
@@ -310,26 +312,4 @@ func allowOrigin(h http.Header, r *http.Request) {
 	default:
 		h.Set("Access-Control-Allow-Origin", "*")
 	}
-}
-
-// requestID returns the id that a trusted proxy gave the request, or a new one.
-func requestID(r *http.Request, trusted bool) string {
-	if trusted {
-		if ids := r.Header["X-Request-Id"]; len(ids) == 1 && validRequestID(ids[0]) {
-			return ids[0]
-		}
-	}
-	return strconv.FormatUint(rand.Uint64(), 36) // to be told apart, not to be kept secret
-}
-
-func validRequestID(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
 }

@@ -186,6 +186,26 @@ func TestGate_OpenActivityPassesAllAndCounts(t *testing.T) {
 	}
 }
 
+func TestGate_TheLongestReservedPathAnswers(t *testing.T) {
+	shop := openShop(t, nil)
+	says := func(words string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, words) })
+	}
+	g := open(t, shop.URL, func(s *setup) {
+		s.table = func(settings *Settings) {
+			settings.Reserved = map[string]http.Handler{"/own": says("own"), "/own/api": says("api"), "/api/v1/queue": says("queue")}
+		}
+	})
+	for path, want := range map[string]string{
+		"/own": "own", "/own/apis": "own", "/own/api": "api", "/own/api/x": "api", "/api/v1/queue/enter": "queue",
+		"/api/v1/queues": "the shop", "/api/v1": "the shop", "/api/v1//queue/enter": "the shop", "/api/v1/%71ueue/enter": "the shop",
+	} {
+		if _, body := g.ask(browser(t), "GET", path, ""); body != want {
+			t.Errorf("%s is answered %q, want %q", path, body, want)
+		}
+	}
+}
+
 func TestGate_ReservedPathsAreAnswered(t *testing.T) {
 	shop := openShop(t, nil)
 	g := open(t, shop.URL)

@@ -18,7 +18,7 @@ func gatedTable(t testing.TB, more ...Route) *Table {
 	t.Helper()
 	up, activity := &Upstream{}, &Activity{ID: 1, Room: noRoom{}}
 	table, err := NewTable(Settings{
-		Prefix: "/_ropeline", Reserved: http.NotFoundHandler(), Holder: noHolder{},
+		Reserved: map[string]http.Handler{"/_ropeline": http.NotFoundHandler()}, Holder: noHolder{},
 		Routes: append([]Route{
 			{Host: "*", Path: "/", Upstream: up},
 			{Host: "*", Path: "/drop", Upstream: up, Activity: activity},

@@ -129,7 +129,7 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 	if x.who.Peer != x.who.Client {
 		fields = append(fields, zap.String("peer", x.who.Peer.String()))
 	}
-	fields = append(fields, zap.String("request_id", x.id))
+	fields = append(fields, zap.String("request_id", x.who.RequestID))
 	if x.upstream > 0 {
 		fields = append(fields,
 			zap.String("upstream", x.route.Upstream.settings.Name),

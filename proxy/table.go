@@ -39,10 +39,12 @@ type Route struct {
 
 // Settings are all that a reload may change of how a request is answered.
 type Settings struct {
-	Prefix   string       // reserved for Ropeline's own paths, such as "/_ropeline"
-	Reserved http.Handler // answers what is below Prefix
-	Holder   Holder       // answers who is held
-	Proxies  visitor.Proxies
+	// Reserved are Ropeline's own: who answers a path, such as "/_ropeline", and
+	// all that is below it.
+	Reserved map[string]http.Handler
+
+	Holder  Holder // answers who is held
+	Proxies visitor.Proxies
 
 	// BodyBytes is the largest request body; 0: no limit.
 	BodyBytes int64
@@ -53,8 +55,7 @@ type Settings struct {
 // Table is one generation of Settings, ready for look-ups. It is immutable:
 // a request is answered by the table that it met, whatever is swapped in.
 type Table struct {
-	prefix    string
-	reserved  http.Handler
+	reserved  []reserved // the longest path first
 	holder    Holder
 	proxies   visitor.Proxies
 	bodyBytes int64
@@ -63,6 +64,12 @@ type Table struct {
 	suffix    map[string]*host // by what follows "*."
 	any       *host            // nil: unknown hosts are refused
 	upstreams []*Upstream      // each once
+}
+
+// reserved is a path that no shop has, and who answers there.
+type reserved struct {
+	path   string
+	answer http.Handler
 }
 
 // host holds the routes of one host pattern by path, without a slash at the
@@ -87,15 +94,19 @@ type route struct {
 // unless a route for that very path or one below it says otherwise.
 func NewTable(s Settings) (*Table, error) {
 	t := &Table{
-		prefix: s.Prefix, reserved: s.Reserved, holder: s.Holder, proxies: s.Proxies, bodyBytes: s.BodyBytes,
+		holder: s.Holder, proxies: s.Proxies, bodyBytes: s.BodyBytes,
 		exact: map[string]*host{}, suffix: map[string]*host{},
 	}
 	var problems []error
-	if !canonical(s.Prefix) || s.Prefix == "/" {
-		problems = append(problems, fmt.Errorf("prefix %q is not a path such as /_ropeline", s.Prefix))
+	for path, answer := range s.Reserved {
+		if !canonical(path) || path == "/" || answer == nil {
+			problems = append(problems, fmt.Errorf("reserved %q is not a path such as /_ropeline, with who answers there", path))
+		}
+		t.reserved = append(t.reserved, reserved{path, answer})
 	}
-	if s.Reserved == nil || s.Holder == nil {
-		problems = append(problems, errors.New("nothing answers the reserved paths or held visitors"))
+	slices.SortFunc(t.reserved, func(a, b reserved) int { return cmp.Compare(len(b.path), len(a.path)) })
+	if s.Holder == nil {
+		problems = append(problems, errors.New("nothing answers held visitors"))
 	}
 	for i, r := range s.Routes {
 		if err := t.add(r); err != nil {

@@ -27,7 +27,7 @@ func (noHolder) Hold(http.ResponseWriter, *http.Request, admission.Verdict) {}
 func tableOf(t testing.TB, lines ...string) (*Table, error) {
 	t.Helper()
 	upstreams, activities := map[string]*Upstream{}, map[string]*Activity{}
-	s := Settings{Prefix: "/_ropeline", Reserved: http.NotFoundHandler(), Holder: noHolder{}}
+	s := Settings{Reserved: map[string]http.Handler{"/_ropeline": http.NotFoundHandler()}, Holder: noHolder{}}
 	for _, line := range lines {
 		words := strings.Fields(line)
 		r := Route{Host: words[0], Path: words[1]}

@@ -186,7 +186,7 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	} else {
 		x.tell(h, "X-Forwarded-Proto", "http")
 	}
-	x.tell(h, "X-Request-Id", x.id)
+	x.tell(h, "X-Request-Id", x.who.RequestID)
 	if a := x.route.Activity; a != nil {
 		x.tell(h, "Ropeline-Activity", x.route.id)
 		x.tell(h, "Ropeline-Tenant", a.Tenant)
@@ -312,7 +312,7 @@ func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 		u.gateway.log.Warn("upstream did not answer",
 			zap.String("upstream", u.settings.Name),
 			zap.String("reason", f.reason),
-			zap.String("request_id", x.id),
+			zap.String("request_id", x.who.RequestID),
 			zap.Error(err))
 	}
 	x.fail(r, f)

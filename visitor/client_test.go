@@ -126,3 +126,45 @@ func TestRead_Secure(t *testing.T) {
 		})
 	}
 }
+
+func TestRead_RequestIDIsATrustedProxysOrOneOfItsOwn(t *testing.T) {
+	proxies := trusted(t, "10.0.0.0/8")
+	for _, c := range []struct {
+		story, remote string
+		ids           []string
+		kept          bool
+	}{
+		{"of a trusted proxy", "10.0.0.1:1", []string{"abc-123"}, true},
+		{"of a stranger", "203.0.113.7:1", []string{"abc-123"}, false},
+		{"none", "10.0.0.1:1", nil, false},
+		{"two", "10.0.0.1:1", []string{"abc-123", "abc-124"}, false},
+		{"of other characters", "10.0.0.1:1", []string{"abc_123\n"}, false},
+		{"too long", "10.0.0.1:1", []string{strings.Repeat("x", 65)}, false},
+	} {
+		r := from(c.remote)
+		r.Header["X-Request-Id"] = c.ids
+		one, two := proxies.Read(r).RequestID, proxies.Read(r).RequestID
+		switch {
+		case c.kept && one != c.ids[0]:
+			t.Errorf("%s: got %q, want %q", c.story, one, c.ids[0])
+		case !c.kept && (!isRequestID(one) || one == two):
+			t.Errorf("%s: got %q and %q, want two of our own", c.story, one, two)
+		}
+	}
+}
+
+func TestHandler_ReadsTheSenderAsTheProxiesOfTheTimeLetIt(t *testing.T) {
+	proxies := Proxies{}
+	var got string
+	h := Handler(func() Proxies { return proxies }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = From(r).Client.String()
+	}))
+	r := from("10.0.0.1:1", "X-Forwarded-For: 198.51.100.1")
+	for _, want := range []string{"10.0.0.1", "198.51.100.1"} {
+		h.ServeHTTP(nil, r)
+		if got != want {
+			t.Errorf("the sender is %s, want %s", got, want)
+		}
+		proxies = trusted(t, "10.0.0.0/8")
+	}
+}

@@ -50,10 +50,12 @@ func TestVisit_Tokens(t *testing.T) {
 }
 
 func TestVisit_CostsAnAdmittedVisitorNothing(t *testing.T) {
-	r := from("203.0.113.7:1", "Cookie: session=abcdef; theme=dark; ropeline-admission-123=token; cart=1")
+	r := from("10.0.0.1:1", "Cookie: session=abcdef; theme=dark; ropeline-admission-123=token; cart=1")
+	r.Header["X-Request-Id"] = []string{"abc-123"} // one of our own would have to be made
+	proxies := trusted(t, "10.0.0.0/8")
 	var v Visitor
 	got := testing.AllocsPerRun(100, func() {
-		v = Proxies{}.Read(r)
+		v = proxies.Read(r)
 		v.Visit(r, 123)
 	})
 	if got != 0 {

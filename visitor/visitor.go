@@ -5,8 +5,10 @@ package visitor
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"strconv"
 
 	"github.com/ropeline/ropeline/admission"
 )
@@ -23,6 +25,10 @@ type Visitor struct {
 	Secure  bool       // the sender speaks HTTPS, to us or to a trusted proxy
 	Kind    Kind       // what the sender can show
 	Looking bool       // the request must not take a place of its own
+
+	// RequestID names the request to the shop, in logs and in answers: the
+	// X-Request-Id of a trusted proxy, else one of its own.
+	RequestID string
 
 	// WebSocket is set where the request asks for a WebSocket.
 	WebSocket bool
@@ -44,6 +50,7 @@ func (p Proxies) Read(r *http.Request) Visitor {
 		v.Client = p.client(v.Peer, r.Header["X-Forwarded-For"])
 		v.Secure = v.Secure || forwardedSecure(r.Header["X-Forwarded-Proto"])
 	}
+	v.RequestID = requestID(r, v.Trusted)
 	v.WebSocket = wantsWebSocket(r)
 	v.Kind = kind(r)
 	v.Looking = v.WebSocket || looking(r, v.Kind)
@@ -95,4 +102,36 @@ func From(r *http.Request) *Visitor {
 	}
 	v := Proxies{}.Read(r)
 	return &v
+}
+
+// Handler has next find by From what each request says about its sender, as
+// proxies, which are asked for anew each time, let it be believed.
+func Handler(proxies func() Proxies, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := proxies().Read(r)
+		next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), &v)))
+	})
+}
+
+// requestID returns the id that a trusted proxy gave the request, or a new one.
+func requestID(r *http.Request, trusted bool) string {
+	if trusted {
+		if ids := r.Header["X-Request-Id"]; len(ids) == 1 && isRequestID(ids[0]) {
+			return ids[0]
+		}
+	}
+	return strconv.FormatUint(rand.Uint64(), 36) // to be told apart, not to be kept secret
+}
+
+// isRequestID reports whether s may stand in a log and a header as it is.
+func isRequestID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
 }

@@ -134,7 +134,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened)
 		}
 	}
 	return proxy.NewTable(proxy.Settings{
-		Prefix: g.prefix, Reserved: http.HandlerFunc(g.serveReserved), Holder: g.page,
+		Reserved: map[string]http.Handler{g.prefix: http.HandlerFunc(g.serveReserved)}, Holder: g.page,
 		Proxies: visitor.Trust(c.TrustedProxies...), BodyBytes: g.bodyBytes, Routes: routes,
 	})
 }

@@ -101,7 +101,7 @@ func asking(address, shop string) (http.Handler, error) {
 		return nil, err
 	}
 	table, err := proxy.NewTable(proxy.Settings{
-		Prefix: "/_ropeline", Reserved: page, Holder: page,
+		Reserved: map[string]http.Handler{"/_ropeline": page}, Holder: page,
 		Routes: []proxy.Route{
 			{Host: "*", Path: "/drop", Activity: &proxy.Activity{ID: 123, Tenant: "asking", Room: room.Room, Idle: limits.Idle}, Upstream: upstream},
 			{Host: "*", Path: "/", Upstream: upstream},
