@@ -202,8 +202,11 @@ func lineOf(info, name string) string {
 	return ""
 }
 
-// Check returns nil, or why Redis does not answer.
-func (s *Store) Check(ctx context.Context) error { return s.client.Ping(ctx).Err() }
+// Check returns the version of Redis, or why it does not answer.
+func (s *Store) Check(ctx context.Context) (version string, err error) {
+	info, err := s.client.Info(ctx, "server").Result()
+	return lineOf(info, "redis_version"), err
+}
 
 // Warnings tells in what ways Redis is set up so that it can lose a line. What
 // a managed Redis does not let be asked is not warned of.

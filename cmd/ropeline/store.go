@@ -36,7 +36,7 @@ func openStore(ctx context.Context, c config.Store, metrics prometheus.Registere
 	go func() { stopped <- memory.Run(running) }()
 	return backing{
 		store:  memory,
-		health: api.Dependency{Name: "store", Check: func(context.Context) error { return memory.Health() }},
+		health: api.Dependency{Name: "store", Check: func(context.Context) (string, error) { return "", memory.Health() }},
 		close:  func() error { stop(); return <-stopped },
 	}, nil
 }

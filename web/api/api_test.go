@@ -46,14 +46,17 @@ func get(t *testing.T, url, host string) (int, map[string]any) {
 func TestHealth_NamesTheDependencyThatIsDown(t *testing.T) {
 	health := api.NewHealth("v1", func() []api.Dependency {
 		return []api.Dependency{
-			{Name: "store", Check: func(context.Context) error { return nil }},
-			{Name: "disk", Check: func(context.Context) error { return errors.New("no space left") }},
+			{Name: "store", Check: func(context.Context) (string, error) { return "7.0.15", nil }},
+			{Name: "disk", Check: func(context.Context) (string, error) { return "", errors.New("no space left") }},
 		}
 	})
 	health.Ready(true)
 	status, body := get(t, serve(t, health).URL+"/health", "")
 	if status != http.StatusOK || body["status"] != "degraded" || body["version"] != "v1" {
 		t.Fatalf("got %d %v, want 200 and degraded", status, body)
+	}
+	if store := body["dependencies"].([]any)[0].(map[string]any); store["state"] != "up" || store["version"] != "7.0.15" {
+		t.Errorf("got %v, want the store to be up, with its version", store)
 	}
 	disk := body["dependencies"].([]any)[1].(map[string]any)
 	if disk["name"] != "disk" || disk["state"] != "down" || disk["error"] != "no space left" {

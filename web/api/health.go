@@ -14,11 +14,12 @@ import (
 // patience is how long a dependency may take to say how it is.
 const patience = 2 * time.Second
 
-// Dependency is something the gateway leans on. Check returns nil while it
-// works, or what is wrong; it must honour the context.
+// Dependency is something the gateway leans on. Check returns which version of
+// it is there, "" where it has none, or what is wrong; it must honour the
+// context.
 type Dependency struct {
 	Name  string
-	Check func(context.Context) error
+	Check func(context.Context) (version string, err error)
 }
 
 // Health answers /health, /livez and /readyz. It is safe for concurrent use.
@@ -49,6 +50,7 @@ type dependency struct {
 	Name      string  `json:"name"`
 	State     string  `json:"state"` // up or down
 	LatencyMS float64 `json:"latency_ms"`
+	Version   string  `json:"version,omitempty"`
 	Error     string  `json:"error,omitempty"`
 }
 
@@ -78,8 +80,8 @@ func (h *Health) ServeHealth(w http.ResponseWriter, r *http.Request) {
 
 func ask(ctx context.Context, d Dependency) dependency {
 	asked := time.Now()
-	err := d.Check(ctx)
-	answer := dependency{Name: d.Name, State: "up", LatencyMS: float64(time.Since(asked).Microseconds()) / 1000}
+	version, err := d.Check(ctx)
+	answer := dependency{Name: d.Name, State: "up", Version: version, LatencyMS: float64(time.Since(asked).Microseconds()) / 1000}
 	if err != nil {
 		answer.State, answer.Error = "down", err.Error()
 	}
