@@ -18,7 +18,7 @@ type asset struct {
 
 // hashAssets names every asset by its content, and tells where the client is.
 func hashAssets(prefix string) (assets map[string]asset, clientURL string) {
-	client := []byte(web.Client)
+	client := []byte(web.Client + web.Queue)
 	sum := sha256.Sum256(client)
 	name := "client." + hex.EncodeToString(sum[:8]) + ".js"
 	assets = map[string]asset{name: {"text/javascript; charset=utf-8", client}}
@@ -30,7 +30,7 @@ func (a asset) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Content-Type", a.contentType)
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin") // a shop's page may be elsewhere
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.Write(a.body)
 }

@@ -23,3 +23,9 @@ var (
 //
 //go:embed assets/client.js
 var Client string
+
+// Queue goes behind Client where a shop's own page takes a place by the queue
+// API.
+//
+//go:embed assets/queue.js
+var Queue string

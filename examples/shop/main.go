@@ -1,7 +1,7 @@
 // Command shop is a small shop to put behind Ropeline: a front page, and a
-// drop that only a few visitors should be in at a time. It knows nothing of
-// queues; what it shows of them it reads from the headers that the gateway
-// adds.
+// drop that only a few visitors should be in at a time, once as pages and once
+// as a page that never reloads. The shop itself knows nothing of queues; what it
+// shows of them it reads from the headers that the gateway adds.
 package main
 
 import (
@@ -71,5 +71,9 @@ func shop() http.Handler {
 	mux.HandleFunc("GET /{$}", show("home.html"))
 	mux.HandleFunc("GET /drop", show("drop.html"))
 	mux.HandleFunc("POST /drop/buy", show("bought.html"))
+	mux.HandleFunc("GET /app", show("app.html"))
+	mux.HandleFunc("POST /app/buy", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "Thank you, number %s.", r.Header.Get("Ropeline-Number"))
+	})
 	return mux
 }

@@ -5,7 +5,7 @@
   'use strict';
   const me = document.currentScript;
   // Loaded from <prefix>/client.js or <prefix>/assets/client.….js, or told.
-  const base = me.src ? new URL(me.src).pathname.replace(/(assets\/)?[^\/]*$/, '') : me.dataset.base;
+  const base = me.src ? me.src.replace(/(assets\/)?[^\/]*$/, '') : me.dataset.base;
 
   async function call(method, name, activity, words) {
     const answer = await fetch(base + name + '?activity=' + activity + (words ? '&words=' + words : ''), {
@@ -27,6 +27,12 @@
   // no more to ask. tell gets every answer, away how many times in a row there
   // was none. It returns a function that ends it.
   function watch(activity, settings) {
+    return follow(function () { return call('GET', 'status', activity, settings.words); }, settings);
+  }
+
+  // follow asks as watch does, whatever ask asks. A problem that is final ends
+  // it, and is told to refused.
+  function follow(question, settings) {
     let last = settings.status || {poll_after_ms: 1};
     let timer = 0, asking = false, over = false, failures = 0, retry = 0, asked = Date.now();
 
@@ -52,9 +58,14 @@
       asking = true;
       asked = Date.now();
       try {
-        last = await call('GET', 'status', activity, settings.words);
+        last = await question();
         failures = 0;
       } catch (problem) {
+        if (problem.final) {
+          if (!over) settings.refused(problem);
+          over = true;
+          return;
+        }
         failures++;
         retry = problem.after || 0;
       }
@@ -87,6 +98,8 @@
     status: function (activity) { return call('GET', 'status', activity); },
     session: function (activity) { return call('GET', 'session', activity); },
     leave: function (activity) { return call('POST', 'leave', activity); },
-    watch: watch
+    watch: watch,
+    follow: follow,
+    base: base
   };
 })();
