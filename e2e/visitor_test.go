@@ -109,20 +109,27 @@ func (v *visitor) Enter(t *testing.T) {
 	})
 }
 
-// Join asks for the drop, and returns the status of a visitor who must wait.
-func (v *visitor) Join(t *testing.T) status {
+// Join asks for the drop, and returns the status of a visitor who must wait. A
+// new line settles first, and each gateway notices the end of that at its own
+// tick: who is told that the line cannot be asked asks again, as a page does.
+func (v *visitor) Join(t *testing.T) (s status) {
 	t.Helper()
-	a, err := v.do(t.Context(), http.MethodGet, "/drop", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := a.status()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.Code != http.StatusServiceUnavailable || s.State != "waiting" || s.Number == 0 {
-		t.Fatalf("a visitor who must wait got %d %s", a.Code, a.Body)
-	}
+	eventually(t, "the line takes the visitor", func() bool {
+		a, err := v.do(t.Context(), http.MethodGet, "/drop", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err = a.status(); err != nil {
+			t.Fatal(err)
+		}
+		if s.Unavailable && s.Number == 0 {
+			return false
+		}
+		if a.Code != http.StatusServiceUnavailable || s.State != "waiting" || s.Number == 0 {
+			t.Fatalf("a visitor who must wait got %d %s", a.Code, a.Body)
+		}
+		return true
+	})
 	return s
 }
 
