@@ -154,7 +154,7 @@ func (l *lane) send(ctx context.Context, together []*question, whole bool) {
 	if l.replicas > 0 { // WAIT speaks of all that its own connection wrote
 		waited = pipe.Do(ctx, "WAIT", l.replicas, replicaTime.Milliseconds())
 	}
-	_, _ = pipe.Exec(ctx) // each command tells its own error
+	_, err := pipe.Exec(ctx)
 	var short error
 	if waited != nil {
 		count, err := waited.Int64()
@@ -163,8 +163,13 @@ func (l *lane) send(ctx context.Context, together []*question, whole bool) {
 		}
 	}
 	for i, q := range together {
-		q.answer, q.err = commands[i].Result()
-		if q.err == nil {
+		q.answer, q.err = commands[i].Result() // each tells its own error
+		switch {
+		case q.err == nil && q.answer == nil:
+			// It was never sent, for a reason that go-redis takes for a reply to
+			// another command: a sentinel's, or one to the greeting.
+			q.err = err
+		case q.err == nil:
 			q.err = short
 		}
 	}

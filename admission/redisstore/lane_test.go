@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -192,6 +193,29 @@ func TestLane_AHungNodeOfAClusterDelaysOnlyItsOwnLines(t *testing.T) {
 	}
 	leave()
 	hanging.Wait()
+}
+
+// What Redis says to a new connection is no answer to a question that was never
+// sent: the asker hears the cause, and the breaker counts it.
+func TestLane_ARefusedConnectionIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	server := redistest.Single(t, "requirepass secret")
+	link := redistest.NewLink(t, server.Addr)
+	o := defaults(redisstore.Single, link.Addr)
+	o.Password = "secret"
+	store := connect(t, o)
+	server.Config("requirepass", "another")
+	link.Reset()
+	line := admission.LineID{Tenant: "t", Activity: 1}
+	for range 5 {
+		_, err := joinOne(bounded(t), store, line, "v")
+		if !errors.Is(err, admission.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") {
+			t.Fatalf("got %v, want ErrUnavailable with WRONGPASS in it", err)
+		}
+	}
+	if got := store.BreakerState(); got != 2 {
+		t.Errorf("the breaker is in state %d after five refusals, want 2, open", got)
+	}
 }
 
 // The ticks of a gateway with two hundred lines, as they come: all at once.
