@@ -174,6 +174,61 @@ func (c *Nodes) DropSlot(key string) (restore func()) {
 	}
 }
 
+// SeverReplicas cuts the replicas of the key's master off from its data, and
+// from nothing else: they run, the other nodes see them, and one of them may
+// take over. When it returns the master has none. Mend lets them follow again,
+// which takes them a second or two.
+func (c *Nodes) SeverReplicas(key string) (mend func()) {
+	c.t.Helper()
+	ctx := context.Background()
+	master, replicas := c.NodeOf(key), c.ReplicasOf(key)
+	for _, r := range replicas {
+		r.Config("masterauth", "severed")
+	}
+	c.wait("the replicas of "+master.Name+" to be cut off", func() bool {
+		_, err := master.Try(ctx, "client", "kill", "type", "replica")
+		info, _ := master.info(ctx, "replication")
+		return err == nil && info["connected_slaves"] == "0"
+	})
+	return func() {
+		c.t.Helper()
+		for _, r := range replicas {
+			r.Config("masterauth", harness)
+		}
+	}
+}
+
+// LendReplica makes a replica of another master one of the key's, and returns
+// it. It must copy all data first, which takes it a second or two.
+func (c *Nodes) LendReplica(key string) *Server {
+	c.t.Helper()
+	ctx := context.Background()
+	master := c.NodeOf(key)
+	for _, r := range c.followers(c.otherMaster(master)) {
+		r.Do(ctx, "cluster", "replicate", master.Do(ctx, "cluster", "myid"))
+		return r
+	}
+	c.t.Fatal("there is no replica to lend")
+	return nil
+}
+
+// ReplicasOf returns the replicas of the key's slot that run.
+func (c *Nodes) ReplicasOf(key string) []*Server {
+	c.t.Helper()
+	return c.followers(c.NodeOf(key))
+}
+
+// followers returns the servers that run and follow master.
+func (c *Nodes) followers(master *Server) []*Server {
+	var followers []*Server
+	for _, s := range c.running() {
+		if info, _ := s.info(context.Background(), "replication"); net.JoinHostPort(info["master_host"], info["master_port"]) == master.Addr {
+			followers = append(followers, s)
+		}
+	}
+	return followers
+}
+
 // KillMasterOf kills the master of the key's slot and returns it.
 func (c *Nodes) KillMasterOf(key string) *Server {
 	c.t.Helper()

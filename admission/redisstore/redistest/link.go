@@ -194,8 +194,9 @@ func (l *Link) open() error {
 	return nil
 }
 
-// aim sets the server.
-func (l *Link) aim(addr string) {
+// Aim sets the server that new connections reach. Those that are there stay
+// where they are, until Reset.
+func (l *Link) Aim(addr string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.target = addr

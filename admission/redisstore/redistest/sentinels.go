@@ -93,11 +93,8 @@ func (s *Sentinels) watch(i, port int) []string {
 		"sentinel announce-port " + portOf(s.Sentinels[i].Addr),
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 2", s.MasterName, portOf(s.Servers[0].Addr)),
 	}
-	for _, line := range []string{
-		"down-after-milliseconds NAME 500", "failover-timeout NAME 2000", "parallel-syncs NAME 1",
-		"auth-user NAME " + harness, "auth-pass NAME " + harness,
-	} {
-		lines = append(lines, "sentinel "+strings.Replace(line, "NAME", s.MasterName, 1))
+	for _, o := range watching {
+		lines = append(lines, fmt.Sprintf("sentinel %s %s %s", o[0], s.MasterName, o[1]))
 	}
 	for _, r := range s.Servers[1:] {
 		lines = append(lines, fmt.Sprintf("sentinel known-replica %s 127.0.0.1 %s", s.MasterName, portOf(r.Addr)))
@@ -108,6 +105,15 @@ func (s *Sentinels) watch(i, port int) []string {
 		}
 	}
 	return lines
+}
+
+// watching is how the sentinels watch the master.
+var watching = [][2]string{
+	{"down-after-milliseconds", "500"},
+	{"failover-timeout", "2000"},
+	{"parallel-syncs", "1"},
+	{"auth-user", harness},
+	{"auth-pass", harness},
 }
 
 // healthy reports whether every sentinel could fail the master over now.
@@ -189,6 +195,28 @@ func (s *Sentinels) KillMaster() *Server {
 	master := s.Master()
 	master.Kill()
 	return master
+}
+
+// Forget has all sentinels forget the master, as where an operator gives it
+// another name. The servers do not notice, nor do connections that stand.
+// Recall has them watch it again; the replicas and each other they find within
+// seconds.
+func (s *Sentinels) Forget() (recall func()) {
+	s.t.Helper()
+	ctx := context.Background()
+	master := s.Master()
+	for _, r := range s.Sentinels {
+		r.Do(ctx, "sentinel", "remove", s.MasterName)
+	}
+	return func() {
+		s.t.Helper()
+		for _, r := range s.Sentinels {
+			r.Do(ctx, "sentinel", "monitor", s.MasterName, "127.0.0.1", portOf(master.Addr), 2)
+			for _, o := range watching {
+				r.Do(ctx, "sentinel", "set", s.MasterName, o[0], o[1])
+			}
+		}
+	}
 }
 
 // WaitFailover waits until most sentinels name another master than old, and

@@ -110,7 +110,7 @@ func (s *Server) start(lines func(port int) []string) {
 			s.t.Fatal(err)
 		}
 		if s.link != nil {
-			s.link.aim(s.local)
+			s.link.Aim(s.local)
 		}
 		return
 	}
