@@ -127,6 +127,7 @@ type visitor struct {
 	queue, admission string
 	expires          time.Time // of the admission token
 	answers          []answer
+	guest            []answer // that let it pass for an outage: apart, since they give nothing
 }
 
 type verb string
@@ -221,7 +222,7 @@ func (c *crowd) recovers(since time.Time) {
 // live is a life: to come, to wait, to enter, to browse and to go.
 func (v *visitor) live(ctx context.Context) {
 	a := v.ask(arrive)
-	for !a.Pass {
+	for !a.Pass || a.Reason == admission.PassOutage {
 		if !v.pause(ctx, max(a.Status.PollAfter, 50*time.Millisecond)) {
 			return
 		}
@@ -299,6 +300,10 @@ func (v *visitor) ask(what verb) answer {
 		return answer{} // it never got home
 	}
 	a.inside = v.admission != "" && a.answered.Before(v.expires.Add(-50*time.Millisecond))
+	if a.Reason == admission.PassOutage {
+		v.guest = append(v.guest, a)
+		return a
+	}
 	if a.DropQueue {
 		v.queue = ""
 	}
