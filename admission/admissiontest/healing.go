@@ -501,6 +501,39 @@ func healing(t *testing.T, open Opener) {
 		}
 	})
 
+	// Nobody joined since the copy was made: no floor tells that it is behind. A
+	// store of one process cannot be behind its gateway, which ends with it.
+	behind("AnotherProcessSettlesThoughNoFloorTellsWhatItLost", func(t *testing.T, bench Bench) {
+		if bench.Crash == nil || !bench.Shared {
+			return
+		}
+		r, g := openRig(t, bench, full())
+		inside := g.fill(1)
+		line := g.wait(3)
+		r.tick()
+		restore := bench.Keep()
+		g.leave(inside[0])
+		r.pass(time.Second)
+		g.enter(line[0])
+		g.leave(line[1])
+		r.tick()
+		restore()
+		r.record.lost()
+		r.crash()
+		if head := g.release().Head; !head.Settling {
+			t.Fatalf("another process, whose data are older, opened no settling: %+v", head)
+		}
+		r.settle()
+		r.tick()
+		if g.read.Sessions != 1 || g.read.Seats() != 1 {
+			t.Fatalf("%d sessions and %d seats of 1", g.read.Sessions, g.read.Seats())
+		}
+		g.want(line[0], g.show(line[0]), admission.EntryAdmitted)
+		g.wantKnock(inside[0], admission.EntryGone)
+		g.wantKnock(line[1], admission.EntryGone)
+		g.wantKnock(line[2], admission.EntryWaiting)
+	})
+
 	behind("ASessionTakesTheSeatOfTheTurnItCameFrom", func(t *testing.T, bench Bench) {
 		r, g := openRig(t, bench, full())
 		inside := g.fill(1)

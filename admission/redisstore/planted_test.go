@@ -59,6 +59,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"the end is a microsecond late", "S.at >= S.end_at", "S.at > S.end_at", "H/AfterTheEnd"},
 
 	{"a line settles for a second", "local SETTLE = 3 * SECOND", "local SETTLE = SECOND", "healing/ASettlingOfThreeSecondsGivesNothing"},
+	{"another process goes unnoticed", "local moved = words.run and words.run ~= process", "local moved = false", "healing/AnotherProcessSettlesThoughNoFloorTellsWhatItLost"},
 	{"a healed line starts with credit", "  S.credit = 0\n  local missing", "  local missing", "healing/TheLineStartsAtZeroCredit"},
 	{"seats that were told are forgotten", "S.nameless = S.nameless + missing", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
 	{"who enters again takes a second seat", "S.nameless = S.nameless - 1", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
