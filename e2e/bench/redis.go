@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func asking(address, shop string) (http.Handler, error) {
 	return gateway, nil
 }
 
-// apart is a store that is asked for each join by itself.
+// apart is a store that is asked for each join, and each admission, by itself.
 type apart struct{ admission.Store }
 
 func (a apart) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
@@ -133,6 +134,24 @@ func (a apart) Join(ctx context.Context, call admission.Call, batch string, newc
 	}
 	all.Wait()
 	return heads[len(heads)-1], places, errors.Join(errs...)
+}
+
+func (a apart) Admit(ctx context.Context, call admission.Call, knocks []admission.Knock) (admission.Head, []admission.Entry, error) {
+	heads := make([]admission.Head, len(knocks))
+	entries := make([]admission.Entry, len(knocks))
+	errs := make([]error, len(knocks))
+	var all sync.WaitGroup
+	for i := range knocks {
+		all.Go(func() {
+			head, entry, err := a.Store.Admit(ctx, call, knocks[i:i+1])
+			heads[i], errs[i] = head, err
+			if len(entry) == 1 {
+				entries[i] = entry[0]
+			}
+		})
+	}
+	all.Wait()
+	return heads[len(heads)-1], entries, errors.Join(errs...)
 }
 
 // askingRoom asks Redis for each poll.
@@ -198,7 +217,7 @@ func overRedis(ctx context.Context, binary string, rounds int, each time.Duratio
 		}
 	}
 	fmt.Println()
-	return throughRedis(ctx, address)
+	return throughRedis(ctx, address, rounds)
 }
 
 // untilJoined asks until the line has settled and the one seat is taken.
@@ -223,9 +242,9 @@ func untilJoined(ctx context.Context, url string) error {
 	return errors.New("the line did not settle in ten seconds")
 }
 
-// throughRedis measures what has no HTTP in it: joins that travel together,
-// and the memory of a million waiting.
-func throughRedis(ctx context.Context, address string) error {
+// throughRedis measures what has no HTTP in it: joins and admissions that
+// travel together, and the memory of a million waiting.
+func throughRedis(ctx context.Context, address string, rounds int) error {
 	store, err := connect(ctx, address)
 	if err != nil {
 		return err
@@ -246,6 +265,10 @@ func throughRedis(ctx context.Context, address string) error {
 			return err
 		}
 		fmt.Printf("| %s | %.0f | %.1f |\n", kind.name, perSecond, calls)
+	}
+	fmt.Println()
+	if err := manyAdmissions(ctx, store, client, rounds); err != nil {
+		return err
 	}
 
 	line := admission.Call{Line: admission.LineID{Tenant: "bench", Activity: 3}, Gateway: "bench"}
@@ -307,26 +330,18 @@ func manyJoins(ctx context.Context, store admission.Store, client *redis.Client,
 	if err := settleLine(ctx, store, admission.Call{Line: id, Gateway: "bench"}); err != nil {
 		return 0, 0, err
 	}
-	const joins, voices = 100_000, 256
+	const joins = 100_000
 	before, err := scriptCalls(ctx, client)
 	if err != nil {
 		return 0, 0, err
 	}
-	var next, held atomic.Int64
-	var all sync.WaitGroup
-	began := time.Now()
-	for range voices {
-		all.Go(func() {
-			for next.Add(1) <= joins {
-				v := room.Arrive(ctx, admission.Visit{})
-				if v.Queue.Token == "" && v.Admission.Token == "" {
-					held.Add(1)
-				}
-			}
-		})
-	}
-	all.Wait()
-	took := time.Since(began)
+	var held atomic.Int64
+	took := atOnce(joins, func(int) {
+		v := room.Arrive(ctx, admission.Visit{})
+		if v.Queue.Token == "" && v.Admission.Token == "" {
+			held.Add(1)
+		}
+	})
 	after, err := scriptCalls(ctx, client)
 	if err != nil {
 		return 0, 0, err
@@ -335,6 +350,106 @@ func manyJoins(ctx context.Context, store admission.Store, client *redis.Client,
 		log.Printf("bench: %d of %d joins got no ticket", held.Load(), joins)
 	}
 	return joins / took.Seconds(), float64(after-before) * 1000 / joins, nil
+}
+
+// atOnce has 256 visitors at a time ask, n in all, and returns how long it took.
+func atOnce(n int, ask func(i int)) time.Duration {
+	const voices = 256
+	var next atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range voices {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				ask(int(i))
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(began)
+}
+
+// manyAdmissions has visitors whose turn came enter one line by two gateways:
+// one asks Redis for what arrives together, one for each admission by itself.
+func manyAdmissions(ctx context.Context, store admission.Store, client *redis.Client, rounds int) error {
+	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
+	if err != nil {
+		return err
+	}
+	id := admission.LineID{Tenant: "bench", Activity: 4}
+	settings := admission.Settings{Limits: holdLimits(admission.ModeHold), Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	var rooms [2]*admission.Room
+	for i, s := range []admission.Store{store, apart{store}} {
+		if rooms[i], err = admission.OpenRoom(ctx, s, id, "bench"+strconv.Itoa(i), nil, ring, settings, zap.NewNop()); err != nil {
+			return err
+		}
+		go func() { _ = rooms[i].Run(running) }()
+	}
+	// until waits for what both gateways have read of the line.
+	until := func(what string, is func(admission.Figures) bool) error {
+		for range 200 {
+			if is(rooms[0].Figures()) && is(rooms[1].Figures()) {
+				return nil
+			}
+			time.Sleep(admission.Tick / 5)
+		}
+		return fmt.Errorf("admissions: waited in vain for %s", what)
+	}
+	if err := until("the line to settle", func(f admission.Figures) bool { return !f.Settling }); err != nil {
+		return err
+	}
+
+	const people = 10_000 // for each side of a round
+	var perSecond, calls [2][]float64
+	var ratios []float64
+	var wrong atomic.Int64
+	for round := range rounds {
+		settings.Limits.Mode = admission.ModeHold
+		for _, r := range rooms {
+			r.Configure(settings)
+		}
+		if err := until("the line to hold", func(f admission.Figures) bool { return f.Paused() }); err != nil {
+			return err
+		}
+		tickets := make([]string, 2*people)
+		atOnce(len(tickets), func(i int) { tickets[i] = rooms[0].Arrive(ctx, admission.Visit{}).Queue.Token })
+		settings.Limits.Mode = admission.ModeAuto
+		for _, r := range rooms {
+			r.Configure(settings)
+		}
+		if err := until("the turns", func(f admission.Figures) bool { return f.Turned == int64((round+1)*len(tickets)) }); err != nil {
+			return err
+		}
+		for turn := range rooms {
+			side := (round + turn) % len(rooms) // neither is always the first
+			before, err := scriptCalls(ctx, client)
+			if err != nil {
+				return err
+			}
+			took := atOnce(people, func(i int) {
+				if v := rooms[side].Arrive(ctx, admission.Visit{QueueTokens: []string{tickets[side*people+i]}}); v.Reason != admission.PassEntered {
+					wrong.Add(1)
+				}
+			})
+			after, err := scriptCalls(ctx, client)
+			if err != nil {
+				return err
+			}
+			perSecond[side] = append(perSecond[side], people/took.Seconds())
+			calls[side] = append(calls[side], float64(after-before)*1000/people)
+		}
+		ratios = append(ratios, perSecond[0][round]/perSecond[1][round])
+	}
+	if wrong.Load() > 0 {
+		return fmt.Errorf("admissions: %d visitors whose turn came were not let in", wrong.Load())
+	}
+	fmt.Println("| through a Room, in one process | per second | Redis calls per thousand | against | per second | Redis calls per thousand | ratio |")
+	fmt.Println("|---|---|---|---|---|---|---|")
+	fmt.Printf("| admission, Redis store | %.0f | %.1f | the same, asking Redis once per request | %.0f | %.0f | **%.2f** (%.2f–%.2f) |\n",
+		median(perSecond[0]), median(calls[0]), median(perSecond[1]), median(calls[1]), median(ratios), slices.Min(ratios), slices.Max(ratios))
+	return nil
 }
 
 // scriptCalls is how many scripts Redis has run.
