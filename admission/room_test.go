@@ -811,6 +811,45 @@ func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	})
 }
 
+// Nobody renews a session while the store is away: once idle has passed nobody
+// is inside, and no seat is kept for those who were.
+func TestRoom_NoSeatStandsForASessionThatTheOutageOutlasted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			away time.Duration
+			want admission.State
+		}{
+			{"longer than idle", 5*time.Minute + 10*time.Second, admission.StateReady},
+			{"shorter", 4 * time.Minute, admission.StateWaiting},
+		} {
+			limits := demoLimits()
+			limits.Idle, limits.Max = 5*time.Minute, time.Hour
+			store := &away{Store: admission.NewMemory(nil)}
+			room := runRoom(t, store, newRing(t, admission.NewKey()), limits)
+			(&browser{room: room}).settleIn()
+			waiting := &browser{room: room}
+			waiting.arrive()
+			time.Sleep(3 * time.Second) // a tick and a flush have passed
+
+			store.hung.Store(true)
+			for range int(c.away / (10 * time.Second)) {
+				time.Sleep(10 * time.Second)
+				waiting.peek()
+			}
+			store.replace(admission.NewMemory(nil))
+			store.hung.Store(false)
+			for range 10 {
+				time.Sleep(time.Second)
+				waiting.peek()
+			}
+			if s := waiting.peek().Status; s.State != c.want {
+				t.Errorf("ten seconds after an outage %s: %+v, want %s", c.name, s, c.want)
+			}
+		}
+	})
+}
+
 func TestRooms_ReloadKeepsRoomsAndAnErrorChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &away{Store: admission.NewMemory(nil)}

@@ -144,7 +144,10 @@ func (r *Room) remember(ctx context.Context) error {
 	now := r.view.Load().now()
 	if v := r.whole; v != nil {
 		now = v.now()
-		memory = Memory{Seats: v.Seats(), Overrides: v.Overrides}
+		memory = Memory{Overrides: v.Overrides}
+		if now < v.Now.Add(v.Limits.Idle+SessionGrace) { // else whoever had a seat then has it no more
+			memory.Seats = v.Seats()
+		}
 		if v.Epoch == r.floor.Load().Epoch { // numbers of another epoch say nothing
 			heard = r.heard.take()
 			memory.Released, memory.Pieces = v.Released, append(v.pieces(), heard...)
