@@ -1,0 +1,381 @@
+//go:build linux
+
+package postgres_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/postgres"
+	"github.com/ropeline/ropeline/admission/postgres/postgrestest"
+)
+
+const zapLevel = zap.WarnLevel
+
+func TestJournal_AnEventToldTwiceIsOne(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	one, two := run(t, options(t, server.URL(name))), run(t, options(t, server.URL(name)))
+	at := noon()
+	for i := int64(1); i <= 50; i++ {
+		// Two gateways tell of it, and not at the same instant.
+		one.Note(joined(i, at), admitted(i, at.Add(time.Second), time.Second))
+		two.Note(admitted(i, at.Add(3*time.Second), time.Second), joined(i, at.Add(2*time.Second)), joined(i, at))
+	}
+	one.settled(t)
+	two.settled(t)
+	one.Note(joined(7, at.Add(time.Minute)))
+	again := joined(7, at)
+	again.Epoch = 2
+	one.Note(again)
+	one.settled(t)
+	if got, want := numbers(t, server, name), slices.Sorted(slices.Values(append(upTo(50), 7))); !slices.Equal(got, want) {
+		t.Errorf("entries: got %v, want %v", got, want)
+	}
+	if got := postgrestest.Value[int64](t, server, name, `SELECT count(*) FROM queue_events`); got != 50 {
+		t.Errorf("events: got %d, want 50", got)
+	}
+}
+
+func TestJournal_DatabaseIsDownAtStartThenComes(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Single(t)
+	s.Stop()
+	d := run(t, options(t, s.URL("postgres")))
+	d.Note(joined(1, noon()))
+	eventually(t, "the record to be spooled", func() bool { return d.Spooled() == 1 })
+	if _, err := d.Snapshot(t.Context()); err == nil {
+		t.Error("snapshot: got none, want an error")
+	}
+	if d.Check(t.Context()) == nil {
+		t.Error("check: got nil, want an error")
+	}
+	s.Start(t)
+	d.settled(t)
+	if got := numbers(t, s, "postgres"); !slices.Equal(got, upTo(1)) {
+		t.Errorf("entries: got %v, want 1", got)
+	}
+	if err := d.Check(t.Context()); err != nil {
+		t.Errorf("check: %v", err)
+	}
+}
+
+func TestJournal_KeepsWhatTheDatabaseMissed(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Single(t)
+	metrics := prometheus.NewRegistry()
+	o := options(t, s.URL("postgres"))
+	o.Metrics = metrics
+	d := run(t, o)
+	d.ready(t)
+	const n = 6000
+	at := noon()
+	for i := int64(1); i <= n; i++ {
+		switch i {
+		case n / 3:
+			s.Stop()
+		case n / 2:
+			eventually(t, "records to be spooled", func() bool { return d.Spooled() > 0 })
+		case 2 * n / 3:
+			s.Start(t)
+		}
+		d.Note(joined(i, at))
+	}
+	d.settled(t)
+	if got := numbers(t, s, "postgres"); !slices.Equal(got, upTo(n)) {
+		t.Errorf("got %d entries, want 1 … %d, each once", len(got), n)
+	}
+	if d.Dropped() != 0 || d.Written() != n {
+		t.Errorf("got %d dropped and %d written, want 0 and %d", d.Dropped(), d.Written(), n)
+	}
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range families {
+		names = append(names, f.GetName())
+	}
+	want := []string{"ropeline_database_partition_missing", "ropeline_journal_dropped_total", "ropeline_journal_spooled", "ropeline_journal_written_total"}
+	if !slices.Equal(names, want) {
+		t.Errorf("metrics: got %v, want %v", names, want)
+	}
+}
+
+func TestJournal_WritesTheRestWhenItEnds(t *testing.T) {
+	t.Parallel()
+	d, name := open(t)
+	d.Note(joined(1, noon()), joined(2, noon()))
+	d.stop()
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(2)) {
+		t.Errorf("entries: got %v, want 1 and 2", got)
+	}
+	d.Note(joined(3, noon()))
+	if d.Dropped() != 1 {
+		t.Errorf("told after the end: got %d dropped, want 1", d.Dropped())
+	}
+}
+
+func TestJournal_DropsAndCountsWhatHasNoRoom(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Single(t)
+	s.Stop()
+	o := options(t, s.URL("postgres"))
+	o.SpoolMax = 1
+	o.SetMemory(10)
+	d := run(t, o)
+	const n = 100
+	for i := int64(1); i <= n; i++ {
+		d.Note(joined(i, noon()))
+	}
+	// Memory takes ten, and ten more for each batch that is on its way.
+	if got := d.Dropped(); got < n-20 || got > n-10 {
+		t.Fatalf("got %d dropped of %d, want all but what memory takes", got, n)
+	}
+	kept := n - d.Dropped()
+	if d.Waiting() != kept || d.Spooled() != 0 {
+		t.Errorf("got %d waiting and %d spooled, want %d and none", d.Waiting(), d.Spooled(), kept)
+	}
+	s.Start(t)
+	d.settled(t)
+	if got := numbers(t, s, "postgres"); int64(len(got)) != kept {
+		t.Errorf("got %d entries, want the %d that were kept", len(got), kept)
+	}
+}
+
+func TestJournal_ARecordThatIsRefusedHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	d, name := open(t)
+	bad := joined(3, noon())
+	bad.Visitor = "zero\x00byte"
+	d.Note(joined(1, noon()), joined(2, noon()), bad, joined(4, noon()))
+	d.Audit(admission.Change{At: noon(), Actor: "a\x00b\xff", After: []byte(`{"name":"\u0000"}`), Before: []byte("not JSON")})
+	d.settled(t)
+	if got, want := numbers(t, server, name), []int64{1, 2, 4}; !slices.Equal(got, want) {
+		t.Errorf("entries: got %v, want %v", got, want)
+	}
+	if d.Dropped() != 1 || d.Written() != 4 {
+		t.Errorf("got %d dropped and %d written, want 1 and 4", d.Dropped(), d.Written())
+	}
+	changes, _, err := d.Changes(t.Context(), admission.ChangeFilter{}, 1, 10)
+	if err != nil || len(changes) != 1 || string(changes[0].After) != `{"name":"\u0000"}` || string(changes[0].Before) != `"not JSON"` {
+		t.Errorf("audit: got %+v, %v", changes, err)
+	}
+}
+
+// spoolingProcess names the environment variable by which the test program is
+// told to be a gateway that is killed.
+const spoolingProcess = "POSTGRES_TEST_SPOOL"
+
+// spoolUntilKilled is a gateway whose database never answers. It says when what
+// it was told is in the spool.
+func spoolUntilKilled() {
+	d, err := postgres.Open(postgres.Options{
+		ConnString: "postgres://nobody@127.0.0.1:1/nothing", Spool: os.Getenv(spoolingProcess), SpoolMax: 1 << 20,
+	})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go d.Run(context.Background())
+	for i := int64(1); i <= 2500; i++ {
+		d.Note(joined(i, noon()))
+	}
+	for d.Spooled() < 2500 {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println("spooled")
+	select {}
+}
+
+func TestJournal_AKilledGatewayLosesNothingThatWasSpooled(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	o := options(t, server.URL(name))
+	gateway := exec.Command(os.Args[0])
+	gateway.Env = append(os.Environ(), spoolingProcess+"="+o.Spool)
+	out, err := gateway.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := bufio.NewReader(out).ReadString('\n')
+	// While it runs, another process has a spool of its own.
+	other := run(t, o)
+	if other.Waiting() != 0 {
+		t.Errorf("the spool of a process that runs was taken over: %d records", other.Waiting())
+	}
+	other.stop()
+	gateway.Process.Kill()
+	io.Copy(io.Discard, out)
+	gateway.Wait()
+	if strings.TrimSpace(said) != "spooled" {
+		t.Fatalf("the gateway said %q", said)
+	}
+	d := run(t, o)
+	if d.Waiting() != 2500 {
+		t.Errorf("after the kill: got %d records waiting, want 2500", d.Waiting())
+	}
+	d.settled(t)
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(2500)) {
+		t.Errorf("got %d entries, want 1 … 2500, each once", len(got))
+	}
+}
+
+func TestMigrate_SeveralGatewaysAtOnce(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	var gateways []opened
+	for range 4 {
+		gateways = append(gateways, run(t, options(t, server.URL(name))))
+	}
+	var all sync.WaitGroup
+	for i, d := range gateways {
+		all.Go(func() { d.Note(joined(int64(i+1), noon())) })
+	}
+	all.Wait()
+	for _, d := range gateways {
+		d.settled(t)
+	}
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(4)) {
+		t.Errorf("entries: got %v, want 1 … 4", got)
+	}
+	if got := postgrestest.Value[int64](t, server, name, `SELECT count(*) FROM ropeline_migrations WHERE version_id = 1`); got != 1 {
+		t.Errorf("got %d migrations to version 1, want 1", got)
+	}
+	eventually(t, "the partitions", func() bool {
+		return postgrestest.Value[int64](t, server, name, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'queue_entries'::regclass`) == 4
+	})
+}
+
+// partitionsOf are the names of a table's partitions.
+func partitionsOf(t *testing.T, name, table string) []string {
+	t.Helper()
+	return postgrestest.Query(t, server, name, pgx.RowTo[string],
+		`SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1`, table)
+}
+
+func TestPartitions_AreMadeAheadAndGoByWholeMonths(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	now := time.Date(2031, 11, 20, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	o := options(t, server.URL(name))
+	o.SetNow(clock)
+	first := run(t, o)
+	first.ready(t)
+	eventually(t, "the partitions", func() bool { return len(partitionsOf(t, name, "line_samples")) == 4 })
+	for i, at := range []time.Time{
+		now.AddDate(-1, 0, 0), // no partition
+		now, now.AddDate(0, 1, 0),
+		now.AddDate(0, 4, 0), // none yet
+	} {
+		first.Note(joined(int64(i+1), at))
+	}
+	first.settled(t)
+	first.stop()
+	want := []string{"queue_entries_2031_11", "queue_entries_2031_12", "queue_entries_2032_01", "queue_entries_default"}
+	if got := partitionsOf(t, name, "queue_entries"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := postgrestest.Value[int64](t, server, name, `SELECT count(*) FROM queue_entries_default`); got != 2 {
+		t.Errorf("the default partition has %d entries, want the 2 that no other takes", got)
+	}
+
+	now = now.AddDate(0, 3, 0)
+	o = options(t, server.URL(name))
+	o.SetNow(clock)
+	o.Retention = 45 * 24 * time.Hour // into January: December goes
+	second := run(t, o)
+	want = []string{"queue_entries_2032_01", "queue_entries_2032_02", "queue_entries_2032_03", "queue_entries_2032_04", "queue_entries_default"}
+	eventually(t, "partitions to be made and dropped", func() bool { return slices.Equal(partitionsOf(t, name, "queue_entries"), want) })
+	eventually(t, "old entries to go", func() bool { return slices.Equal(numbers(t, server, name), []int64{4}) })
+	if got := postgrestest.Value[string](t, server, name, `SELECT tableoid::regclass::text FROM queue_entries`); got != "queue_entries_2032_03" {
+		t.Errorf("the entry of March lies in %s", got)
+	}
+	if second.PartitionMissing() {
+		t.Error("the metric says that the next month has no partition")
+	}
+}
+
+func TestPartitions_AMissingOneIsSaidAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	owner := run(t, options(t, server.URL(name)))
+	owner.ready(t)
+	eventually(t, "the partitions", func() bool { return len(partitionsOf(t, name, "line_samples")) == 4 })
+	owner.stop()
+	// A role that writes but may not make tables, three months later.
+	role := "writer_of_" + name
+	server.Exec(t, name, `CREATE ROLE `+role+` LOGIN`)
+	server.Exec(t, name, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role)
+	later := noon().AddDate(0, 3, 0)
+	o := options(t, server.URLAs(role, name))
+	o.Log = zap.NewNop()
+	o.SetNow(func() time.Time { return later })
+	o.SetKeepEvery(20 * time.Millisecond)
+	d := run(t, o)
+	d.Note(joined(1, later))
+	d.settled(t)
+	eventually(t, "the metric to say so", d.PartitionMissing)
+	if got := postgrestest.Value[int64](t, server, name, `SELECT count(*) FROM queue_entries_default`); got != 1 {
+		t.Errorf("the default partition has %d entries, want 1", got)
+	}
+	d.stop()
+	o = options(t, server.URL(name))
+	o.SetNow(func() time.Time { return later })
+	d = run(t, o)
+	eventually(t, "the partition to be made", func() bool {
+		return slices.Contains(partitionsOf(t, name, "queue_entries"), "queue_entries_"+later.Format("2006_01"))
+	})
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(1)) {
+		t.Errorf("entries: got %v, want 1", got)
+	}
+}
+
+func TestOpen_NamesTheKeyThatIsWrong(t *testing.T) {
+	t.Parallel()
+	good := options(t, "postgres://u:secret@127.0.0.1:1/d")
+	for want, spoil := range map[string]func(*postgres.Options){
+		"database.url":         func(o *postgres.Options) { o.ConnString = "postgres://u:secret@h:port/d" },
+		"database.replica_url": func(o *postgres.Options) { o.ReplicaURL = "host='" },
+		"spool.path":           func(o *postgres.Options) { o.Spool = "/dev/null/spool" },
+	} {
+		o := good
+		spoil(&o)
+		d, err := postgres.Open(o)
+		if err == nil {
+			d.Close()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v, want an error of %s", err, want)
+		}
+	}
+	var none *os.PathError
+	if _, err := os.Stat(good.Spool + "/1/lock"); errors.As(err, &none) {
+		return
+	}
+	// A failed Open holds nothing.
+	d, err := postgres.Open(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+}
