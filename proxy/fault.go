@@ -158,6 +158,7 @@ func (x *exchange) fail(r *http.Request, f *fault) {
 		w.status = statusClientGone
 		panic(http.ErrAbortHandler) // no one is there to read
 	}
+	x.gateway.failed(f.code)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -50,6 +50,9 @@ type Options struct {
 	Log     *zap.Logger           // nil: nothing is logged
 	Metrics prometheus.Registerer // nil: nothing is registered
 
+	// Failed is told the code of each fault that is answered; nil: nobody is.
+	Failed func(code string)
+
 	// AccessLog has one line logged for each request.
 	AccessLog bool
 
@@ -64,6 +67,7 @@ type Options struct {
 type Gateway struct {
 	table     atomic.Pointer[Table]
 	log       *zap.Logger
+	failed    func(code string)
 	accessLog bool
 	bodyIdle  time.Duration
 	metrics   *metrics
@@ -81,7 +85,11 @@ func NewGateway(o Options) *Gateway {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Failed == nil {
+		o.Failed = func(string) {}
+	}
 	return &Gateway{
+		failed:    o.Failed,
 		log:       o.Log.Named("proxy"),
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,

@@ -11,6 +11,11 @@ type Identity struct {
 
 	// Cookie is set by the shop. It must be hard to guess.
 	Cookie string
+
+	// Claim returns who the shop's token, sent as a bearer, says its visitor is;
+	// empty where the token says nothing that can be believed. nil: no token is
+	// looked at.
+	Claim func(token string) string
 }
 
 // longestIdentity bounds what is taken for an identity, in bytes.
@@ -26,6 +31,11 @@ func (v *Visitor) Identity(r *http.Request, from Identity) string {
 	if said == "" && from.Cookie != "" {
 		if cookie, err := r.Cookie(from.Cookie); err == nil {
 			said = cookie.Value
+		}
+	}
+	if said == "" && from.Claim != nil {
+		if token := bearer(r.Header); token != "" {
+			said = from.Claim(token)
 		}
 	}
 	if len(said) > longestIdentity {

@@ -73,7 +73,8 @@ type AdminOptions struct {
 	// request. nil: no key is configured, and nobody may do anything.
 	Bearer func() *Verifier
 
-	Gateway string // this process's own name, for the audit
+	Failed  func(Code) // is told of each error that is answered; nil: nobody is
+	Gateway string     // this process's own name, for the audit
 	Log     *zap.Logger
 }
 
@@ -92,7 +93,7 @@ var openAPI []byte
 func NewAdmin(o AdminOptions) *AdminAPI {
 	a := &AdminAPI{AdminOptions: o}
 	const activities = "/api/v1/admin/activities"
-	a.routes = routes{log: o.Log.Named("admin"), all: []route{
+	a.routes = routes{log: o.Log.Named("admin"), failed: o.Failed, all: []route{
 		{http.MethodGet, activities, a.as(Viewer, a.list)},
 		{http.MethodPost, activities, a.as(Admin, a.create)},
 		{http.MethodGet, activities + "/{id}", a.as(Viewer, a.one(a.read))},

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -44,8 +43,9 @@ type document struct {
 // routes answer requests: each in the same envelope, with a request id, and
 // kept by no cache.
 type routes struct {
-	log *zap.Logger
-	all []route
+	log    *zap.Logger
+	failed func(Code) // is told of each fault; nil: nobody is
+	all    []route
 
 	// first sees every request before its route does; true: the answer is
 	// complete as it is, and empty. nil: nothing is to be seen.
@@ -54,8 +54,7 @@ type routes struct {
 
 // ServeHTTP answers one request.
 func (rs *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, answer: w.Header(), status: http.StatusOK}
-	c.id = requestID(r, c.answer)
+	c := &call{Request: r, answer: w.Header(), id: visitor.From(r).RequestID, status: http.StatusOK}
 	c.answer.Set("X-Request-Id", c.id)
 	c.answer.Set("Cache-Control", "no-store")
 	c.answer.Set("X-Content-Type-Options", "nosniff")
@@ -168,6 +167,9 @@ func (rs *routes) refuse(w http.ResponseWriter, c *call, err error) {
 	if !errors.As(err, &f) {
 		f = failed(InternalError, err)
 	}
+	if rs.failed != nil {
+		rs.failed(f.code)
+	}
 	if f.cause != nil {
 		rs.log.Error("request failed", zap.String("request_id", c.id), zap.String("code", string(f.code)),
 			zap.String("method", c.Method), zap.String("path", c.URL.Path), zap.Error(f.cause))
@@ -197,32 +199,6 @@ func (rs *routes) refuse(w http.ResponseWriter, c *call, err error) {
 
 // ceil is d in whole units, rounded up.
 func ceil(d, unit time.Duration) int64 { return int64((d + unit - 1) / unit) }
-
-// requestID returns the id that the gateway in front already gave the answer,
-// or that a trusted proxy gave the request, or else a new one.
-func requestID(r *http.Request, answer http.Header) string {
-	if id := answer.Get("X-Request-Id"); id != "" {
-		return id
-	}
-	if visitor.From(r).Trusted {
-		if ids := r.Header["X-Request-Id"]; len(ids) == 1 && validRequestID(ids[0]) {
-			return ids[0]
-		}
-	}
-	return strconv.FormatUint(rand.Uint64(), 36) // to be told apart, not to be kept secret
-}
-
-func validRequestID(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return false
-		}
-	}
-	return true
-}
 
 // token returns the request's bearer token; empty: it has none. Of two nobody
 // could say which counts.

@@ -51,8 +51,9 @@ type QueueOptions struct {
 	// Origins are those whose pages may call; "*" is all. nil: none.
 	Origins func() []string
 
-	Log *zap.Logger
-	Now func() time.Time // nil: time.Now
+	Failed func(Code) // is told of each error that is answered; nil: nobody is
+	Log    *zap.Logger
+	Now    func() time.Time // nil: time.Now
 }
 
 // Queue is the queue API: what shops with apps and single-page sites join and
@@ -76,7 +77,7 @@ func NewQueue(o QueueOptions) *Queue {
 		o.Origins = func() []string { return nil }
 	}
 	q := &Queue{QueueOptions: o, limit: newLimiter()}
-	q.routes = routes{log: o.Log.Named("queue"), first: q.crossOrigin, all: []route{
+	q.routes = routes{log: o.Log.Named("queue"), failed: o.Failed, first: q.crossOrigin, all: []route{
 		{http.MethodPost, "/api/v1/queue/enter", q.enter},
 		{http.MethodGet, "/api/v1/queue/status", q.status},
 	}}
