@@ -239,31 +239,35 @@ func (d *Database) drop(n int) {
 // HasReplica says whether the record is read from a server of its own.
 func (d *Database) HasReplica() bool { return d.replica != d.primary }
 
-// Check returns nil, or why nothing can be written now.
-func (d *Database) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	if err := d.primary.Ping(ctx); err != nil {
-		return err
+// Check returns the server's version, or why nothing can be written now.
+func (d *Database) Check(ctx context.Context) (version string, err error) {
+	version, err = versionOf(ctx, d.primary)
+	if err != nil {
+		return "", err
 	}
 	select {
 	case <-d.migrated:
-		return nil
+		return version, nil
 	default:
 	}
 	if why, _ := d.refused.Load().(string); why != "" {
-		return errors.New(why)
+		return version, errors.New(why)
 	}
-	return nil
+	return version, nil
 }
 
-// CheckReplica returns nil, or why the record cannot be read now. Without a
-// replica it returns nil.
-func (d *Database) CheckReplica(ctx context.Context) error {
-	if !d.HasReplica() {
-		return nil
-	}
+// CheckReplica returns the version of the server that is read, or why it cannot
+// be now. Without a replica that is the one that is written.
+func (d *Database) CheckReplica(ctx context.Context) (version string, err error) {
+	return versionOf(ctx, d.replica)
+}
+
+func versionOf(ctx context.Context, pool *pgxpool.Pool) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return d.replica.Ping(ctx)
+	err = pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		version = c.Conn().PgConn().ParameterStatus("server_version")
+		return c.Ping(ctx)
+	})
+	return version, err
 }
