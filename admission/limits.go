@@ -57,8 +57,11 @@ const (
 	MaxBurst       = 400_000
 )
 
-// MaxStock is the greatest stock that is kept, far below 2^53.
-const MaxStock = 1_000_000_000
+// The greatest capacity and stock that can be decided, far below 2^53.
+const (
+	MaxCapacity = 1_000_000_000
+	MaxStock    = 1_000_000_000
+)
 
 // Limits are what an activity allows. Each gateway tells the store its own
 // with every tick; where they differ, the strictest counts.

@@ -196,11 +196,15 @@ func (l *line) setLimits(gateway string, limits Limits) {
 	l.enforce()
 }
 
-// override puts an operator's decisions in force. A line that lost what was
-// decided before goes on from what the caller knew of it, else the memory of
-// a gateway would undo the newer decision.
+// override puts an operator's decisions in force, unless their maker did not
+// know what was decided last. A line that lost what was decided before goes on
+// from what the maker knew of it, else the memory of a gateway would undo the
+// newer decision.
 func (l *line) override(o Overrides) {
-	o.Version = max(l.overrides.Version, o.Version) + 1
+	if o.Version < l.overrides.Version {
+		return
+	}
+	o.Version++
 	l.overrides = o
 	if l.limited {
 		l.enforce()

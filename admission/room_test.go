@@ -468,6 +468,39 @@ func TestRoom_WhatAnOperatorDecidesReachesEveryGatewayWithinASecond(t *testing.T
 	})
 }
 
+func TestRoom_TwoWhoDecideAtOnceUndoNothingOfEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, ring := admission.NewMemory(nil), newRing(t, admission.NewKey())
+		here, there := runRoom(t, store, ring, demoLimits()), runRoom(t, store, ring, demoLimits())
+		time.Sleep(time.Second)
+		left, seats, words := int64(7), int64(2), "soon"
+		var all sync.WaitGroup
+		for _, decide := range []struct {
+			room   *admission.Room
+			change func(*admission.Overrides)
+		}{
+			{here, func(o *admission.Overrides) { o.Mode = admission.ModeHold }},
+			{there, func(o *admission.Overrides) { o.Left = &left }},
+			{here, func(o *admission.Overrides) { o.Capacity = &seats }},
+			{there, func(o *admission.Overrides) { o.Message = &words }},
+		} {
+			all.Go(func() {
+				if err := decide.room.Override(t.Context(), decide.change); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(time.Second)
+		for _, room := range []*admission.Room{here, there} {
+			o := room.Figures().Overrides
+			if o.Mode != admission.ModeHold || o.Left == nil || *o.Left != 7 || o.Capacity == nil || *o.Capacity != 2 || o.Message == nil || *o.Message != "soon" {
+				t.Errorf("of four decisions the line has %+v", o)
+			}
+		}
+	})
+}
+
 func TestRoom_AFullLineSaysSoAndTakesWhoComesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := demoLimits()
@@ -480,7 +513,7 @@ func TestRoom_AFullLineSaysSoAndTakesWhoComesLater(t *testing.T) {
 			t.Fatalf("arrival at a full line: %+v, want full and no place", v)
 		}
 		time.Sleep(time.Second)
-		if s := late.peek().Status; s.State != admission.StateFull || s.PollAfter < 10*time.Second {
+		if s := late.peek().Status; s.State != admission.StateFull || s.PollAfter < 5*time.Second {
 			t.Errorf("a poll at a full line: %+v, want full and to come again by and by", s)
 		}
 		if s := waiting.peek().Status; s.State != admission.StateWaiting || s.Position != 1 {

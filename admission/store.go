@@ -81,7 +81,8 @@ type Store interface {
 	Heal(ctx context.Context, call Call, memory Memory) (Head, error)
 
 	// Override puts what an operator decided in place of what the gateways'
-	// files say, whole: what it leaves out is the files' again.
+	// files say, whole: what it leaves out is the files' again. It changes
+	// nothing where more was decided than overrides.Version: the head tells what.
 	Override(ctx context.Context, call Call, overrides Overrides) (Head, error)
 
 	// Reset ends every place and turn of an epoch and begins the next. Sessions

@@ -75,6 +75,23 @@ func overrides(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("ADecisionThatDidNotKnowTheLastChangesNothing", func(t *testing.T) {
+		r, g := openRig(t, open(t), usual())
+		known := r.tick().Overrides
+		first := admission.Overrides{Version: known.Version, Mode: admission.ModeHold}
+		head := g.decide(first)
+		for range 2 { // the second as one whose answer was lost
+			late := g.decide(admission.Overrides{Version: known.Version, Left: ptr[int64](5)})
+			if plainly(late.Overrides) != plainly(first) || late.Overrides.Version != head.Overrides.Version || late.Limits != head.Limits {
+				t.Fatalf("a decision that did not know of %s made it %s", plainly(first), plainly(late.Overrides))
+			}
+		}
+		both := admission.Overrides{Version: head.Overrides.Version, Mode: admission.ModeHold, Left: ptr[int64](5)}
+		if got := g.decide(both); plainly(got.Overrides) != plainly(both) {
+			t.Fatalf("decided %s, want %s", plainly(got.Overrides), plainly(both))
+		}
+	})
+
 	t.Run("FilesThatChangeMeanwhileCountWhenItIsTakenBack", func(t *testing.T) {
 		r, g := openRig(t, open(t), usual())
 		g.override(admission.Overrides{Capacity: ptr[int64](2)})
@@ -293,6 +310,11 @@ func overrides(t *testing.T, open Opener) {
 func (g *gateway) override(o admission.Overrides) admission.Head {
 	g.Helper()
 	o.Version = g.record.last.Overrides.Version
+	return g.decide(o)
+}
+
+func (g *gateway) decide(o admission.Overrides) admission.Head {
+	g.Helper()
 	head, err := g.bench.Store().Override(context.Background(), g.call(), o)
 	g.must("override", head, err)
 	return head

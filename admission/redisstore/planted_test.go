@@ -80,7 +80,8 @@ var planted = []struct{ name, text, bug, caught string }{
 
 	{"a decided rate is not reached", "S.burst = max(S.burst, 1, math.ceil(2 * S.rate * TICK / UNIT))", "", "override/ARateAboveTheBurstOfTheFilesIsReached"},
 	{"an old decision undoes a new one", "if tonumber(ARGV[10]) > S.o_version then", "if tonumber(ARGV[10]) > 0 then", "override/AMemoryOfAnEarlierDecisionUndoesNothing"},
-	{"a decision after a loss is of an old version", "max(S.o_version, tonumber(ARGV[4])) + 1", "S.o_version + 1", "override/WhatIsDecidedAfterALossIsNotUndoneByMemories"},
+	{"a decision undoes one that its maker did not know", "if known >= S.o_version then", "if true then", "override/ADecisionThatDidNotKnowTheLastChangesNothing"},
+	{"a decision after a loss is of an old version", "decide(4, known + 1)", "decide(4, S.o_version + 1)", "override/WhatIsDecidedAfterALossIsNotUndoneByMemories"},
 
 	{"a line is full too late", "S.waiting >= S.max_queue", "S.waiting > S.max_queue", "stock/AFullLineTakesNoOneNew"},
 	{"who finds the line full counts for the network", "local wait = not crowded and throttle(network, true) or 0", "local wait = throttle(network, true)", "stock/WhoFindsItFullTakesNoNumberAndCountsForNoNetwork"},
