@@ -24,6 +24,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/catalog"
+	"github.com/ropeline/ropeline/admission/postgres"
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/waitpage"
@@ -65,17 +67,25 @@ type gateway struct {
 	// From start to stop. Pages that are open poll below prefix, so it stays.
 	prefix    string
 	bodyBytes int64
+	name      string // this process's own, among all
 	store     admission.Store
+	database  *postgres.Database // nil: none, and no catalog
+	catalog   *catalog.Catalog
 	rooms     *admission.Rooms
+	queue     http.Handler // the queue API
 	front     *proxy.Gateway
 	page      *waitpage.Page
 	health    *api.Health
 	loads     *configMetrics
+	errs      errorMetrics
 
 	// Of the last load.
-	pages   atomic.Pointer[map[int64]waitpage.Activity]
-	ring    atomic.Pointer[admission.Keyring]
-	current atomic.Pointer[config.Config]
+	pages     atomic.Pointer[map[int64]waitpage.Activity]
+	offered   atomic.Pointer[[]api.Offered]
+	ring      atomic.Pointer[admission.Keyring]
+	operators atomic.Pointer[api.Verifier] // nil: no key is named
+	shop      atomic.Pointer[api.Verifier] // the same
+	current   atomic.Pointer[config.Config]
 
 	loading sync.Mutex      // protects keys, and the putting in force of a load
 	keys    []admission.Key // those of the store, where the file names none
@@ -105,12 +115,18 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		return err
 	}
 	defer public.Close()
-	var admin net.Listener
-	if loaded.Listen.Admin != "" {
-		if admin, err = listen("listen.admin", loaded.Listen.Admin); err != nil {
+	var admin, queue net.Listener
+	for _, l := range []struct {
+		key, address string
+		to           *net.Listener
+	}{{"listen.admin", loaded.Listen.Admin, &admin}, {"listen.api", loaded.Listen.API, &queue}} {
+		if l.address == "" {
+			continue
+		}
+		if *l.to, err = listen(l.key, l.address); err != nil {
 			return err
 		}
-		defer admin.Close()
+		defer (*l.to).Close()
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -126,24 +142,33 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	g := &gateway{
 		path: path, environ: environ, log: log,
 		prefix: loaded.Prefix, bodyBytes: loaded.Limits.BodyBytes,
-		store: meter(kept.store, metrics), loads: newConfigMetrics(metrics),
+		name:  rand.Text()[:8],
+		store: meter(kept.store, metrics), loads: newConfigMetrics(metrics), errs: newErrorMetrics(metrics),
 	}
 	secret, err := roomSecret(ctx, g.store)
 	if err != nil {
 		return err
 	}
-	g.rooms = admission.NewRooms(g.store, rand.Text()[:8], secret, log)
+	g.rooms = admission.NewRooms(g.store, g.name, secret, log)
 	metrics.MustRegister(roomMetrics{g.rooms})
-	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
+	if loaded.Database.Configured() {
+		closeRecord, err := g.openRecord(ctx, loaded, kept.shelf, metrics)
+		if err != nil {
+			return err
+		}
+		defer closeRecord() // it takes what the rooms have to tell to their end
+	}
+	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
+	g.queue = g.queueAPI()
 	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
 		a, ok := (*g.pages.Load())[id]
 		return a, ok
 	})
-	g.health = api.NewHealth(version(), func() []api.Dependency { return []api.Dependency{kept.health} })
+	g.health = api.NewHealth(version(), func() []api.Dependency { return append([]api.Dependency{kept.health}, g.recordHealth()...) })
 	if err := g.apply(ctx, loaded); err != nil {
 		return err
 	}
-	return g.run(ctx, loaded, public, admin, metrics)
+	return g.run(ctx, loaded, public, admin, queue, metrics)
 }
 
 // bodyIdle is how long a visitor may pause while sending a body or reading an
@@ -162,7 +187,7 @@ func listen(key, address string) (net.Listener, error) {
 }
 
 // run serves until ctx ends, a signal comes, or a part fails; then it drains.
-func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin net.Listener, metrics *prometheus.Registry) error {
+func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin, queue net.Listener, metrics *prometheus.Registry) error {
 	stopping, stopSignals := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stopSignals()
 	roomsEnd, endRooms := context.WithCancel(context.WithoutCancel(ctx))
@@ -173,8 +198,14 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin 
 	go func() { defer close(roomsDone); _ = g.rooms.Run(roomsEnd) }()
 
 	if admin != nil {
-		parts.Go(func() error { return g.serveAdmin(roomsEnd, admin, metrics) })
+		operators := g.adminAPI()
+		parts.Go(func() error { return serveUntil(roomsEnd, "admin", g.adminServer(operators, metrics), admin) })
+		parts.Go(func() error { return operators.Run(roomsEnd) })
 		g.log.Info("listening", zap.String("listener", "admin"), zap.Stringer("address", admin.Addr()))
+	}
+	if queue != nil {
+		parts.Go(func() error { return serveUntil(roomsEnd, "api", g.apiServer(loaded.Limits), queue) })
+		g.log.Info("listening", zap.String("listener", "api"), zap.Stringer("address", queue.Addr()))
 	}
 	server := proxy.NewServer(g.front, proxy.ServerOptions{
 		HeaderBytes:   int(loaded.Limits.HeaderBytes),
@@ -189,6 +220,11 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin 
 	})
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
 	parts.Go(func() error { return g.shareKeys(stopping) })
+	if g.catalog != nil {
+		parts.Go(func() error {
+			return g.catalog.Run(stopping, func(ctx context.Context) error { return g.apply(ctx, g.current.Load()) })
+		})
+	}
 	g.health.Ready(true)
 	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", public.Addr()), zap.String("version", version()))
 
@@ -203,22 +239,42 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin 
 	return err
 }
 
-// serveAdmin serves the admin listener until ctx ends.
-func (g *gateway) serveAdmin(ctx context.Context, l net.Listener, metrics *prometheus.Registry) error {
+// adminServer serves operators and machines.
+func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Registry) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", g.health.ServeHealth)
 	mux.HandleFunc("GET /livez", g.health.ServeLive)
 	mux.HandleFunc("GET /readyz", g.health.ServeReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	server := &http.Server{
+	mux.Handle("/api/", operators)
+	return &http.Server{
 		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: 75 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("admin listener: %w", err)
+}
+
+// drainTime is how long a listener beside the public one may go on answering
+// when it is to end.
+const drainTime = 2 * time.Second
+
+// serveUntil serves a listener until ctx ends, and what is under way a little
+// longer.
+func serveUntil(ctx context.Context, name string, server *http.Server, l net.Listener) error {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			_ = server.Close() // what is left is cut
+		}
+	})
+	err := server.Serve(l)
+	if stop() { // it failed by itself
+		return fmt.Errorf("%s listener: %w", name, err)
 	}
+	<-ended
 	return nil
 }
 
@@ -245,9 +301,9 @@ func (g *gateway) reloadOnDemand(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-hangups:
-			g.reload(ctx, "signal")
+			_ = g.reload(ctx, "signal") // the log has said why not
 		case <-changes:
-			g.reload(ctx, "file")
+			_ = g.reload(ctx, "file")
 		}
 	}
 }

@@ -14,11 +14,12 @@ import (
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/visitor"
 	"github.com/ropeline/ropeline/waitpage"
+	"github.com/ropeline/ropeline/web/api"
 )
 
 // reload loads the file again. If anything in it is wrong, or needs a restart,
-// the old one stays in force whole and the log says why.
-func (g *gateway) reload(ctx context.Context, cause string) {
+// the old one stays in force whole and the log says why, as the error does.
+func (g *gateway) reload(ctx context.Context, cause string) error {
 	log := g.log.With(zap.String("file", g.path), zap.String("cause", cause))
 	next, err := config.Load(g.path, g.environ)
 	if err == nil {
@@ -26,7 +27,7 @@ func (g *gateway) reload(ctx context.Context, cause string) {
 		if next.Hash == was.Hash {
 			log.Info("config unchanged")
 			g.loads.loaded(next.Hash)
-			return
+			return nil
 		}
 		if keys := config.RestartNeeded(was, next); len(keys) > 0 {
 			log.Warn("config keys need a restart, their old values stay", zap.Strings("keys", keys))
@@ -50,6 +51,7 @@ func (g *gateway) reload(ctx context.Context, cause string) {
 			log.Warn("config", zap.String("warning", w.String()))
 		}
 	}
+	return err
 }
 
 // apply puts a checked file in force, with the activities that were made by the
@@ -58,6 +60,14 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	g.loading.Lock()
 	defer g.loading.Unlock()
 	ring, kept, err := keyring(ctx, g.store, next.Keys, g.keys)
+	if err != nil {
+		return err
+	}
+	operators, err := verifier("admin.jwt", next.Admin.JWT)
+	if err != nil {
+		return err
+	}
+	shop, err := verifier("api.jwt", config.JWT(next.API.JWT))
 	if err != nil {
 		return err
 	}
@@ -70,32 +80,46 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return err
 	}
-	table, err := g.table(next, all, opened)
+	table, err := g.table(next, all, opened, shop)
 	if err != nil {
 		return err
 	}
 	pages := make(map[int64]waitpage.Activity, len(all))
-	for _, o := range all {
+	offered := make([]api.Offered, len(all))
+	for i, o := range all {
 		id := o.line.Activity
-		pages[id] = waitpage.Activity{Name: o.name, PageStatus: o.pageStatus, Room: opened.Room(id)}
+		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Room: opened.Room(id)}
+		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
+		if o.made {
+			offered[i].Source = api.FromAPI
+		}
 	}
 
 	opened.Apply()
 	g.ring.Store(ring)
 	g.keys = kept
+	g.operators.Store(operators)
+	g.shop.Store(shop)
 	g.pages.Store(&pages)
+	g.offered.Store(&offered)
 	g.front.Swap(table)
 	g.current.Store(next)
 	g.loads.loaded(next.Hash)
 	return nil
 }
 
+// made are the activities that were made by the API.
+func (g *gateway) made() catalog.Snapshot {
+	if g.catalog == nil {
+		return catalog.Snapshot{System: catalog.Defaults()}
+	}
+	return g.catalog.Snapshot()
+}
+
 // offers are all activities that the gateway serves.
 func (g *gateway) offers(c *config.Config) []offer {
-	var made []catalog.Activity
-	system := catalog.Defaults()
-	all, clashes := offers(c, made, system)
-	for _, a := range clashes {
+	all, hidden := offers(c, g.made())
+	for _, a := range hidden {
 		g.log.Error("activity not served, the file has one of its id or article",
 			zap.Int64("activity", a.ID), zap.String("tenant", a.TenantID), zap.String("sku", a.SKU))
 	}
@@ -103,7 +127,7 @@ func (g *gateway) offers(c *config.Config) []offer {
 }
 
 // table makes the routing table of a checked file.
-func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened) (*proxy.Table, error) {
+func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened, shop *api.Verifier) (*proxy.Table, error) {
 	upstreams := make(map[string]*proxy.Upstream, len(c.Upstreams))
 	for _, u := range c.Upstreams {
 		made, err := g.front.Upstream(proxy.UpstreamSettings{
@@ -117,13 +141,16 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened)
 	}
 	gated := make(map[config.ActivityRef]*proxy.Activity, len(all))
 	for _, o := range all {
+		if claim := o.claim; claim != "" && shop != nil {
+			o.identity.Claim = func(token string) string { return shop.Claim(token, claim) }
+		}
 		activity := &proxy.Activity{
 			ID: o.line.Activity, Tenant: o.line.Tenant, Room: opened.Room(o.line.Activity), Idle: o.settings.Limits.Idle,
 			Identity: o.identity,
 		}
 		gated[config.ActivityRef{ID: o.line.Activity}] = activity
-		if o.sku != "" {
-			gated[config.ActivityRef{Tenant: o.line.Tenant, SKU: o.sku}] = activity
+		if sku := o.form.SKU; sku != "" {
+			gated[config.ActivityRef{Tenant: o.line.Tenant, SKU: sku}] = activity
 		}
 	}
 	routes := make([]proxy.Route, len(c.Routes))
@@ -134,7 +161,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened)
 		}
 	}
 	return proxy.NewTable(proxy.Settings{
-		Reserved: map[string]http.Handler{g.prefix: http.HandlerFunc(g.serveReserved)}, Holder: g.page,
+		Reserved: g.ownPaths(c), Holder: g.page,
 		Proxies: visitor.Trust(c.TrustedProxies...), BodyBytes: g.bodyBytes, Routes: routes,
 	})
 }

@@ -215,3 +215,16 @@ func (m *configMetrics) loaded(hash string) {
 }
 
 func (m *configMetrics) refused() { m.successful.Set(0) }
+
+// errorMetrics count what was answered with an error, by its code.
+type errorMetrics struct{ codes *prometheus.CounterVec }
+
+func newErrorMetrics(to prometheus.Registerer) errorMetrics {
+	m := errorMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ropeline_errors_total", Help: "Requests that were answered with an error, by its code."}, []string{"code"})}
+	to.MustRegister(m.codes)
+	return m
+}
+
+// count counts one more. Codes are a closed set.
+func (m errorMetrics) count(code string) { m.codes.WithLabelValues(code).Inc() }

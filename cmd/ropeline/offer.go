@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ropeline/ropeline/admission"
@@ -14,39 +16,44 @@ import (
 // API.
 type offer struct {
 	line       admission.LineID
-	name       string
-	sku        string // empty: none
 	settings   admission.Settings
 	identity   visitor.Identity
+	claim      string // of the shop's token, that is an identity too; empty: none
 	pageStatus int
-	made       *catalog.Activity // nil: it is of the file
+	form       catalog.Activity // in the form of the API
+	made       bool             // by the API
 }
 
-// offers are the activities of a file and those that were made, by id. Of two
-// with one id, or with one tenant and sku, the file's counts: clashes are the
-// made ones that do not.
-func offers(c *config.Config, made []catalog.Activity, system catalog.System) (all []offer, clashes []catalog.Activity) {
-	type article struct{ tenant, sku string }
-	ids, articles := map[int64]bool{}, map[article]bool{}
+// offers are the activities of a file and those that were made, by ascending
+// id. Of two with one id, or with one tenant and sku, the file's counts: hidden
+// are the made ones that do not.
+func offers(c *config.Config, made catalog.Snapshot) (all []offer, hidden []catalog.Activity) {
 	for _, a := range c.Activities {
 		all = append(all, ofFile(c, a))
-		ids[a.ID] = true
-		articles[article{a.Tenant, a.SKU}] = a.SKU != ""
 	}
-	for _, a := range made {
-		if ids[a.ID] || articles[article{a.TenantID, a.SKU}] {
-			clashes = append(clashes, a)
+	for _, a := range made.Activities {
+		if clashes(c, a) {
+			hidden = append(hidden, a)
 			continue
 		}
-		all = append(all, ofCatalog(c, a, system))
+		all = append(all, ofCatalog(c, a, made.System))
 	}
-	return all, clashes
+	slices.SortFunc(all, func(a, b offer) int { return cmp.Compare(a.line.Activity, b.line.Activity) })
+	return all, hidden
+}
+
+// clashes reports whether the file has an activity with the id, or the article,
+// of one that was made or is to be.
+func clashes(c *config.Config, made catalog.Activity) bool {
+	return slices.ContainsFunc(c.Activities, func(a config.Activity) bool {
+		return a.ID == made.ID || a.SKU != "" && a.SKU == made.SKU && a.Tenant == made.TenantID
+	})
 }
 
 func ofFile(c *config.Config, a config.Activity) offer {
 	o := offer{
 		line: admission.LineID{Tenant: a.Tenant, Activity: a.ID},
-		name: a.Name, sku: a.SKU, pageStatus: int(a.Page.Status),
+		form: formOf(c, a), pageStatus: int(a.Page.Status), claim: a.Identity.Claim,
 		identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
 		settings: admission.Settings{
 			Limits: admission.Limits{
@@ -70,6 +77,35 @@ func ofFile(c *config.Config, a config.Activity) offer {
 		o.settings.Limits.Burst = 1
 	}
 	return o
+}
+
+// formOf tells an activity of the file in the form of the API, as far as that
+// goes.
+func formOf(c *config.Config, a config.Activity) catalog.Activity {
+	form := catalog.Activity{
+		ID: a.ID, TenantID: a.Tenant, Name: a.Name, SKU: a.SKU, Status: catalog.Active,
+		Config: catalog.Config{
+			ReleaseRate: float64(a.Rate.PerHour()) / 3600, PollInterval: c.Poll.Min.Milliseconds(),
+			MaxQueueSize: a.MaxQueue, Capacity: a.Capacity, Burst: a.Burst,
+			Session: catalog.Session{Idle: int64(a.Session.Idle / time.Second), Max: int64(a.Session.Max / time.Second)},
+		},
+	}
+	switch admission.Mode(a.Mode) {
+	case admission.ModeHold:
+		form.Status = catalog.Paused
+	case admission.ModeClosed:
+		form.Status = catalog.Draft
+	}
+	if a.Stock.Initial >= 0 {
+		form.InitialStock = &a.Stock.Initial
+	}
+	if !a.StartAt.IsZero() {
+		form.StartAt = &a.StartAt
+	}
+	if !a.EndAt.IsZero() {
+		form.EndAt = &a.EndAt
+	}
+	return form
 }
 
 func poll(c *config.Config) admission.Poll {
@@ -127,7 +163,7 @@ func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offe
 	}
 	o := offer{
 		line: admission.LineID{Tenant: a.TenantID, Activity: a.ID},
-		name: a.Name, sku: a.SKU, pageStatus: 200, made: &a,
+		form: a, made: true, pageStatus: 200,
 		settings: admission.Settings{Limits: limits, Poll: poll(c), Networks: admission.Networks{IPv4: 32, IPv6: 64}},
 	}
 	interval := time.Duration(a.Config.PollInterval) * time.Millisecond

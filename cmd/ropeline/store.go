@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/admission/redisstore"
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/web/api"
@@ -18,6 +19,7 @@ import (
 type backing struct {
 	store  admission.Store
 	health api.Dependency
+	shelf  catalog.Shelf // nil: nothing is shared
 	close  func() error
 }
 
@@ -61,5 +63,5 @@ func openRedis(ctx context.Context, c config.Redis, metrics prometheus.Registere
 		Name: "ropeline_breaker_state", Help: "0 closed, 1 half-open, 2 open.",
 		ConstLabels: prometheus.Labels{"name": "redis"},
 	}, func() float64 { return float64(store.BreakerState()) }))
-	return backing{store, api.Dependency{Name: "store", Check: store.Check}, store.Close}, nil
+	return backing{store, api.Dependency{Name: "store", Check: store.Check}, store.Shelf(), store.Close}, nil
 }
