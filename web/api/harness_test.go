@@ -495,3 +495,15 @@ func observed() (*zap.Logger, func(words ...string) bool) {
 		return false
 	}
 }
+
+// room is the line of an activity.
+func (s *shelf) room(t testing.TB, id int64) *admission.Room {
+	t.Helper()
+	for _, o := range s.All() {
+		if o.ID == id {
+			return o.Room.(*admission.Room)
+		}
+	}
+	t.Fatalf("there is no activity %d", id)
+	return nil
+}
