@@ -34,6 +34,8 @@ func (d *Database) migrate(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	locker, err := lock.NewPostgresTableLocker(
 		lock.WithTableName(migrationsLock),
+		// A gateway that dies while it migrates holds up the others so long.
+		lock.WithTableLeaseDuration(10*time.Second), lock.WithTableHeartbeatInterval(2*time.Second),
 		lock.WithTableLockTimeout(250*time.Millisecond, 40),
 		lock.WithTableLogger(slog.New(slog.DiscardHandler)),
 	)
@@ -85,26 +87,26 @@ func (d *Database) keep(ctx context.Context) {
 		d.refused.Store(err.Error())
 		pause.wait(ctx)
 	}
-	close(d.migrated)
-
 	keeping := health{log: d.log, bad: "partitions not kept", good: "partitions kept again"}
-	for next := time.NewTimer(0); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-next.C:
-		}
-		// What gateways that are gone left on this machine.
-		d.waiting.Add(d.spool.adopt())
+	for first := true; ; first = false {
 		err := d.keepPartitions(ctx)
+		if first {
+			close(d.migrated) // now nothing has to move out of the default partition
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		keeping.is(err)
+		// What gateways that are gone left on this machine.
+		d.waiting.Add(d.spool.adopt())
 		wait := d.keepEvery
 		if err != nil {
 			wait = min(wait, time.Minute)
 		}
-		next.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
 	}
 }

@@ -108,7 +108,9 @@ func (d *Database) makePartition(ctx context.Context, table, column string, mont
 			args []any
 		}{
 			{`CREATE TABLE ` + name + ` (LIKE ` + table + ` INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`, nil},
-			{`LOCK TABLE ` + table + `_default IN ACCESS EXCLUSIVE MODE`, nil},
+			// Not the default partition alone: a query that was planned without
+			// the new one would wait for it, and then find the rows in neither.
+			{`LOCK TABLE ` + table + ` IN ACCESS EXCLUSIVE MODE`, nil},
 			{`WITH moved AS (DELETE FROM ` + table + `_default WHERE ` + column + ` >= $1 AND ` + column + ` < $2 RETURNING *)
 				INSERT INTO ` + name + ` SELECT * FROM moved`, []any{from, to}},
 			{fmt.Sprintf(`ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')`,
