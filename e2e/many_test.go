@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +62,41 @@ func TestMany_GatewaysShareOneLineThroughKillsAndALostStore(t *testing.T) {
 	}
 	if mostInside > capacity {
 		t.Errorf("%d were inside at once, capacity is %d", mostInside, capacity)
+	}
+}
+
+// What no line can be kept in is said before anyone is let in, by the key of
+// the file that it is about.
+func TestRun_SaysWhyItsRedisCannotKeepALine(t *testing.T) {
+	t.Parallel()
+	locked := redistest.Single(t, "requirepass secret")
+	set := redistest.Sentinel(t, 1)
+	single := redistest.Single(t)
+	old := redistest.NewLink(t, single.Addr)
+	version := single.Info("server")["redis_version"]
+	old.Alter("redis_version:"+version, "redis_version:6"+version[1:])
+	nodes := redistest.Cluster(t)
+	defer nodes.DropSlot("any")()
+	for _, c := range []struct{ name, redis, want string }{
+		{"wrong address", `addresses: ["127.0.0.1:1"]`, "store.redis.addresses: "},
+		{"missing password", fmt.Sprintf("addresses: [%q]", locked.Addr), "store.redis.password: "},
+		{"wrong password", fmt.Sprintf("addresses: [%q], password: wrong", locked.Addr), "store.redis.password: "},
+		{"wrong master name", fmt.Sprintf("mode: sentinel, addresses: [%q], master_name: another", set.SentinelAddrs[0]), "store.redis.master_name: "},
+		{"older Redis", fmt.Sprintf("addresses: [%q]", old.Addr), "store.redis.addresses: "},
+		{"slots missing", fmt.Sprintf("mode: cluster, addresses: [%q]", nodes.Addrs[0]), "store.redis.addresses: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "ropeline.yaml"), settings(&shop{URL: "http://127.0.0.1:1"}, oneSeat, "store: {type: redis, redis: {"+c.redis+"}}"))
+			cmd := command(dir, "run")
+			cmd.Env = append(cmd.Env, "ROPELINE_LISTEN_HTTP=127.0.0.1:0", "ROPELINE_LISTEN_ADMIN=127.0.0.1:0")
+			status, said := ended(t, cmd)
+			if status != 1 || !strings.Contains(said, c.want) {
+				t.Errorf("got status %d and %q, want 1 and %q", status, said, c.want)
+			}
+			if strings.Contains(said, "goroutine ") {
+				t.Errorf("it panicked:\n%s", said)
+			}
+		})
 	}
 }

@@ -24,7 +24,8 @@ func TestConnect_RefusesWhatCannotKeepALine(t *testing.T) {
 	single := redistest.Single(t)
 	locked := redistest.Single(t, "requirepass secret")
 	old := redistest.NewLink(t, single.Addr)
-	old.Alter("redis_version:7.0.15", "redis_version:6.2.14")
+	version := single.Info("server")["redis_version"]
+	old.Alter("redis_version:"+version, "redis_version:6"+version[1:])
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
