@@ -241,20 +241,35 @@ func (q *Queue) notEntered(c *call, e admission.Entered) (any, error) {
 		return entered{c.id, placeOf(admission.Status{PollAfter: e.Status.PollAfter, Wait: admission.Wait{Known: true}}, openPlace)}, nil
 	case admission.HoldLimited:
 		return nil, tooMany(e.Status.PollAfter)
-	case admission.HoldUnavailable:
-		return nil, failed(StoreUnavailable, errors.New("the line gave no place"))
+	case admission.HoldUnavailable: // the room has told the log why
+		f := refused(StoreUnavailable, sayStoreAway)
+		f.retryAfter = max(e.Status.PollAfter, time.Second)
+		return nil, f
 	case admission.HoldBefore:
 		says = sayBefore
 	case admission.HoldEnded:
 		says = sayOver
+		if e.Status.Stock.SoldOut() {
+			says = saySoldOut
+		}
 	case admission.HoldFull:
 		says = sayFull
 	}
-	f := refused(ActivityNotActive, says).with("reason", string(e.Reason))
+	f := refused(ActivityNotActive, says).with("reason", reasonOf(e.Reason, e.Status.Stock))
 	if e.Reason == admission.HoldBefore {
 		f.with("starts_at", e.Status.StartsAt.UTC().Format(time.RFC3339))
 	}
 	return nil, f
+}
+
+// soldOut is the reason where an activity is over as long as nothing is left.
+const soldOut = "sold_out"
+
+func reasonOf(r admission.Reason, stock admission.Stock) string {
+	if r == admission.HoldEnded && stock.SoldOut() {
+		return soldOut
+	}
+	return string(r)
 }
 
 func tooMany(after time.Duration) *fault {
@@ -278,8 +293,14 @@ type standing struct {
 	Status         string `json:"status"`
 	Paused         bool   `json:"paused"`
 	Message        string `json:"message"`
-	Reason         string `json:"reason,omitempty"`          // expired: ended, where the activity is over
+	Reason         string `json:"reason,omitempty"`          // expired: ended or sold_out, where the activity is over
+	Stock          *left  `json:"stock,omitempty"`           // where visitors are told
 	AdmissionToken string `json:"admission_token,omitempty"` // ready
+}
+
+// left is what is left to sell.
+type left struct {
+	Left int64 `json:"left"`
 }
 
 // afterExpiry is when who has no place any more may ask again: to poll on is
@@ -337,13 +358,16 @@ func (q *Queue) status(c *call) (any, error) {
 		answer.Status = ready
 	case v.Status.State == admission.StateEnded:
 		v.Status.Wait, v.Status.PollAfter = admission.Wait{}, afterExpiry
-		answer.Status, answer.Reason = expired, string(admission.HoldEnded)
+		answer.Status, answer.Reason = expired, reasonOf(admission.HoldEnded, v.Status.Stock)
 	case v.Status.Number == 0:
 		v.Status.Wait, v.Status.PollAfter = admission.Wait{}, afterExpiry
 		answer.Status = expired
 	default:
 		answer.Position = max(1, v.Status.Position)
 		answer.Paused = v.Status.Paused || v.Status.Unavailable
+	}
+	if v.Status.Stock.Counted {
+		answer.Stock = &left{v.Status.Stock.Left}
 	}
 	answer.place = placeOf(v.Status, session)
 	return answer, nil

@@ -179,6 +179,32 @@ func TestQueue_TheEndEndsTheWait(t *testing.T) {
 	}
 }
 
+func TestQueue_SoldOutIsToldAndThePlaceIsFoundAgain(t *testing.T) {
+	q := openQueue(t)
+	q.come("inside")
+	first := q.come("u")
+	place := statusOf(first.session(t))
+	left := func(n int64) {
+		t.Helper()
+		if err := q.room.Override(t.Context(), func(o *admission.Overrides) { o.Left = &n }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left(0)
+	got := q.until("expired", func(a answer) bool { return a.at("data.status") == "expired" }, "GET", place)
+	if got.at("data.reason") != "sold_out" || got.number("data.stock.left") != 0 {
+		t.Errorf("got %s, want that all is sold", got.text)
+	}
+	if got := q.come("v"); got.code() != "ACTIVITY_NOT_ACTIVE" || got.at("details.reason") != "sold_out" {
+		t.Errorf("a newcomer got %s, want that all is sold", got.text)
+	}
+	left(1)
+	q.until("waiting", func(a answer) bool { return a.at("data.status") == "waiting" }, "GET", place)
+	if got := q.come("u"); got.code() != "USER_ALREADY_IN_QUEUE" || got.number("details.seq") != first.number("data.seq") {
+		t.Errorf("who comes again got %s, want the place of before", got.text)
+	}
+}
+
 func TestQueue_LimitsEntriesOfOneNetworkAndSaysHowLong(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	perHour := int64(600)

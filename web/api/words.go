@@ -102,6 +102,7 @@ var (
 	sayAgain        = sentence{"This user has a place in the line already.", "此使用者已在隊伍中。"}
 	sayLimited      = sentence{"Too many entries from this network. Try again in %d s.", "此網路的加入次數過多,請於 %d 秒後再試。"}
 	sayBefore       = sentence{"The activity has not started.", "活動尚未開始。"}
+	saySoldOut      = sentence{"Everything is sold. If some become available again, entering again finds the same place.", "已全部售完。若有釋出，再次加入即可找回原來的位置。"}
 	sayOver         = sentence{"The activity is over.", "活動已結束。"}
 	sayClosed       = sentence{"The activity takes no visitors now.", "活動目前不開放加入。"}
 	sayFull         = sentence{"The line is full.", "隊伍已滿。"}

@@ -35,9 +35,9 @@
   // token, the shop's JWT; and api, where the queue API is, if not beside this
   // script. wait(place) gets every answer while the turn has not come,
   // ready(place) the one with admission_token, and no other after it. over(why)
-  // gets 'expired' or, as an Error with its code, what the gateway refused. away
-  // gets how many times in a row there was no answer. It returns a function that
-  // ends it; the place is kept.
+  // gets 'sold_out', 'ended' or 'expired', or, as an Error with its code, what
+  // the gateway refused. away gets how many times in a row there was no answer.
+  // It returns a function that ends it; the place is kept.
   ropeline.join = function (settings) {
     const api = (settings.api === undefined ? ropeline.base.replace(/\/$/, '') : settings.api) + '/api/v1/queue/';
     let session = '';
@@ -70,7 +70,7 @@
       tell: function (answer) {
         const place = answer.place;
         if (place.status === 'ready') return settings.ready(place);
-        if (place.status === 'expired') return settings.over && settings.over('expired');
+        if (place.status === 'expired') return settings.over && settings.over(place.reason || 'expired');
         if (settings.wait) settings.wait(place);
       }
     });
