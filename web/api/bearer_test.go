@@ -213,6 +213,22 @@ func TestVerifier_KeysAreLookedUpInTheFileAndReadAgainWhenItChanges(t *testing.T
 			if !believed(token(i, "k2")) || believed(token(i, "k1")) {
 				t.Error("after the file changed the new key does not count alone")
 			}
+			// Also where the file looks the same to whoever asks only for its times.
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeKeys(t, path, i.jwk("k3"))
+			if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+			if !believed(token(i, "k3")) || believed(token(i, "k2")) {
+				t.Error("a change within the clock's grain was overlooked")
+			}
+			writeKeys(t, path, i.jwk("k2"))
+			if !believed(token(i, "k2")) {
+				t.Error("the key is not taken back")
+			}
 			// A file that cannot be read leaves what was.
 			if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 				t.Fatal(err)

@@ -83,3 +83,14 @@ func TestLimiter_MadeUpAddressesCostNoMemory(t *testing.T) {
 		t.Error("the last one heard of is forgotten")
 	}
 }
+
+func TestLimiter_AnotherLimitOrAClockSetBackShutsNoOneOut(t *testing.T) {
+	l, now, client := newLimiter(), time.Unix(1_700_000_000, 0), netip.MustParseAddr("203.0.113.7")
+	l.take(client, 1, 1, now) // due in an hour
+	if after := l.take(client, 600, 1, now); after > 6*time.Second {
+		t.Errorf("by a new limit of 600/h it waits %v", after)
+	}
+	if after := l.take(client, 600, 1, now.Add(-24*time.Hour)); after > 6*time.Second {
+		t.Errorf("by a clock set back a day it waits %v", after)
+	}
+}
