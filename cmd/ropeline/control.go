@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// patience is how long a gateway may take to answer a command.
+const patience = 10 * time.Second
+
+// largestAnswer bounds what is read of an answer, in bytes.
+const largestAnswer = 16 << 20
+
+// remote is a gateway's admin API, as a command reaches it.
+type remote struct {
+	address string // of the admin listener
+	token   string
+}
+
+// remoteFlags give a command its --admin and --token.
+func remoteFlags(cmd *cobra.Command, environ []string) *remote {
+	r := &remote{}
+	cmd.Flags().StringVar(&r.address, "admin", variable(environ, "ROPELINE_ADMIN_URL", "http://127.0.0.1:8081"),
+		"the admin listener's `URL`; also $ROPELINE_ADMIN_URL")
+	// The variable is no default of the flag: --help would print it.
+	cmd.Flags().StringVar(&r.token, "token", "", "a `token` of the admin API; better in $ROPELINE_ADMIN_TOKEN, where other users of the machine do not see it")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if r.token == "" {
+			r.token = variable(environ, "ROPELINE_ADMIN_TOKEN", "")
+		}
+		if r.token == "" {
+			return exit{exitUsage, errors.New("--token: give a token of the admin API, or set ROPELINE_ADMIN_TOKEN; ropeline token makes one")}
+		}
+		return nil
+	}
+	return r
+}
+
+// ask asks the gateway, and reads the data of its answer into data.
+func (r *remote) ask(ctx context.Context, method, path string, data any) error {
+	address, err := url.Parse(r.address)
+	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" {
+		return exit{exitUsage, fmt.Errorf("--admin: %q is not a URL, like http://127.0.0.1:8081", r.address)}
+	}
+	path, query, _ := strings.Cut(path, "?")
+	asked := address.JoinPath(path)
+	asked.RawQuery = query
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, asked.String(), nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+r.token)
+	request.Header.Set("Accept", "application/json")
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Do(request)
+	if err != nil {
+		return exit{exitUnreachable, err}
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, largestAnswer))
+	if err != nil {
+		return exit{exitUnreachable, fmt.Errorf("%s: %w", asked, err)}
+	}
+	var envelope struct {
+		Success   bool            `json:"success"`
+		Data      json.RawMessage `json:"data"`
+		Error     string          `json:"error"`
+		Message   string          `json:"message"`
+		RequestID string          `json:"request_id"`
+		Details   struct {
+			Problem string `json:"problem"`
+		} `json:"details"`
+	}
+	if err := json.Unmarshal(text, &envelope); err != nil || !envelope.Success && envelope.Error == "" {
+		return exit{exitRefused, fmt.Errorf("%s answers %s, and not as the admin API of a gateway does", asked, answer.Status)}
+	}
+	if !envelope.Success {
+		refusal := fmt.Errorf("%s: %s (request %s)", envelope.Error, envelope.Message, envelope.RequestID)
+		if envelope.Details.Problem != "" {
+			refusal = fmt.Errorf("%w\n%s", refusal, envelope.Details.Problem)
+		}
+		return exit{exitRefused, refusal}
+	}
+	return json.Unmarshal(envelope.Data, data)
+}
+
+const activitiesPath = "/api/v1/admin/activities"
+
+// activityPath is the path of one activity that an argument names.
+func activityPath(argument string) (string, error) {
+	id, err := strconv.ParseUint(argument, 10, 63)
+	if err != nil || id == 0 {
+		return "", exit{exitUsage, fmt.Errorf("%q is not the id of an activity", argument)}
+	}
+	return activitiesPath + "/" + strconv.FormatUint(id, 10), nil
+}
+
+func pauseCommand(environ []string) *cobra.Command {
+	return controlCommand(environ, "pause", "Let no one in; visitors still join", "paused")
+}
+
+func resumeCommand(environ []string) *cobra.Command {
+	return controlCommand(environ, "resume", "Take a pause back", "resumed")
+}
+
+func resetCommand(environ []string) *cobra.Command {
+	return controlCommand(environ, "reset", "End every place and turn of a line; sessions stay", "reset")
+}
+
+// controlCommand is a command that does one thing to one activity.
+func controlCommand(environ []string, verb, short, done string) *cobra.Command {
+	cmd := &cobra.Command{Use: verb + " ACTIVITY", Short: short, Args: cobra.ExactArgs(1)}
+	gateway := remoteFlags(cmd, environ)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		path, err := activityPath(args[0])
+		if err != nil {
+			return err
+		}
+		var ignored json.RawMessage
+		if err := gateway.ask(cmd.Context(), http.MethodPost, path+"/"+verb, &ignored); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "activity %s is %s\n", args[0], done)
+		return err
+	}
+	return cmd
+}
+
+func reloadCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have a gateway load its YAML file again",
+		Long: `Have a running gateway load its YAML file again. If anything in it is wrong the
+old one stays in force, and the problems are printed.`,
+		Args: cobra.NoArgs,
+	}
+	gateway := remoteFlags(cmd, environ)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var ignored json.RawMessage
+		if err := gateway.ask(cmd.Context(), http.MethodPost, "/api/v1/admin/reload", &ignored); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "the file is loaded")
+		return err
+	}
+	return cmd
+}
+
+// lineStatus is what a person is shown of an activity's status.
+type lineStatus struct {
+	Activity struct {
+		ID     int64  `json:"id"`
+		Tenant string `json:"tenant_id"`
+		Name   string `json:"name"`
+		Mode   string `json:"mode"`
+	} `json:"activity"`
+	Queue struct {
+		Issued   int64 `json:"queue_seq"`
+		Released int64 `json:"release_seq"`
+		Waiting  int64 `json:"queue_length"`
+		Inside   int64 `json:"active_users"`
+	} `json:"queue_metrics"`
+	Realtime struct {
+		Enter   float64 `json:"enter_rate"`
+		Release float64 `json:"release_rate"`
+	} `json:"realtime_stats"`
+	Line struct {
+		Stale bool `json:"stale"`
+	} `json:"line"`
+}
+
+func statusCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [ACTIVITY]",
+		Short: "Show how the lines of a gateway stand",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	gateway := remoteFlags(cmd, environ)
+	asJSON := cmd.Flags().Bool("json", false, "print a JSON array, one object per activity")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var paths []string
+		if len(args) == 1 {
+			path, err := activityPath(args[0])
+			if err != nil {
+				return err
+			}
+			paths = append(paths, path)
+		} else {
+			var err error
+			if paths, err = gateway.activities(cmd.Context()); err != nil {
+				return err
+			}
+		}
+		all := make([]json.RawMessage, len(paths))
+		for i, path := range paths {
+			if err := gateway.ask(cmd.Context(), http.MethodGet, path+"/status", &all[i]); err != nil {
+				return err
+			}
+		}
+		if *asJSON {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+		}
+		return table(cmd.OutOrStdout(), all)
+	}
+	return cmd
+}
+
+// activities are the paths of all that the gateway serves, by id.
+func (r *remote) activities(ctx context.Context) ([]string, error) {
+	var paths []string
+	for page, pages := 1, 1; page <= pages; page++ {
+		var list struct {
+			Activities []struct {
+				ID int64 `json:"id"`
+			} `json:"activities"`
+			Pagination struct {
+				Pages int `json:"pages"`
+			} `json:"pagination"`
+		}
+		if err := r.ask(ctx, http.MethodGet, fmt.Sprintf("%s?limit=100&page=%d", activitiesPath, page), &list); err != nil {
+			return nil, err
+		}
+		for _, a := range list.Activities {
+			paths = append(paths, activitiesPath+"/"+strconv.FormatInt(a.ID, 10))
+		}
+		pages = list.Pagination.Pages
+	}
+	return paths, nil
+}
+
+// table prints the status of activities for people.
+func table(out io.Writer, all []json.RawMessage) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tTENANT\tMODE\tWAITING\tINSIDE\tISSUED\tRELEASED\tENTER/s\tRELEASE/s\tNAME")
+	for _, text := range all {
+		var s lineStatus
+		if err := json.Unmarshal(text, &s); err != nil {
+			return err
+		}
+		mode := s.Activity.Mode
+		if s.Line.Stale {
+			mode += " (stale)"
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%d\t%d\t%.2f\t%.2f\t%s\n", s.Activity.ID, s.Activity.Tenant, mode,
+			s.Queue.Waiting, s.Queue.Inside, s.Queue.Issued, s.Queue.Released, s.Realtime.Enter, s.Realtime.Release, s.Activity.Name)
+	}
+	return w.Flush()
+}
