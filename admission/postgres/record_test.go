@@ -3,13 +3,9 @@
 package postgres_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -178,64 +174,68 @@ func TestJournal_ARecordThatIsRefusedHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// spoolingProcess names the environment variable by which the test program is
-// told to be a gateway that is killed.
-const spoolingProcess = "POSTGRES_TEST_SPOOL"
-
-// spoolUntilKilled is a gateway whose database never answers. It says when what
-// it was told is in the spool.
-func spoolUntilKilled() {
-	d, err := postgres.Open(postgres.Options{
-		ConnString: "postgres://nobody@127.0.0.1:1/nothing", Spool: os.Getenv(spoolingProcess), SpoolMax: 1 << 20,
-	})
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	go d.Run(context.Background())
-	for i := int64(1); i <= 2500; i++ {
-		d.Note(joined(i, noon()))
-	}
-	for d.Spooled() < 2500 {
-		time.Sleep(time.Millisecond)
-	}
-	fmt.Println("spooled")
-	select {}
-}
-
-func TestJournal_AKilledGatewayLosesNothingThatWasSpooled(t *testing.T) {
+// TestJournal_ThroughAPooler: no statement, lock or table may outlive its
+// transaction, for the next one has another connection.
+func TestJournal_ThroughAPooler(t *testing.T) {
 	t.Parallel()
 	name := server.Database(t)
-	o := options(t, server.URL(name))
-	gateway := exec.Command(os.Args[0])
-	gateway.Env = append(os.Environ(), spoolingProcess+"="+o.Spool)
-	out, err := gateway.StdoutPipe()
+	url := server.Pooler(t, name)
+	gateways := []opened{run(t, options(t, url)), run(t, options(t, url))}
+	const n = 3000
+	for i := int64(1); i <= n; i++ {
+		gateways[i%2].Note(joined(i, noon()))
+	}
+	var all sync.WaitGroup
+	for _, d := range gateways {
+		d.ready(t)
+		for range 20 {
+			all.Go(func() {
+				if _, err := d.Create(t.Context(), activity("acme", "")); err != nil {
+					t.Error(err)
+				}
+				if _, err := d.Snapshot(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if _, err := d.Analytics(t.Context(), line, noon(), noon().Add(time.Hour)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	for _, d := range gateways {
+		d.settled(t)
+	}
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(n)) {
+		t.Errorf("got %d entries, want 1 … %d, each once", len(got), n)
+	}
+	if got, err := gateways[0].Snapshot(t.Context()); len(got.Activities) != 40 || err != nil {
+		t.Errorf("got %d activities, %v; want 40", len(got.Activities), err)
+	}
+}
+
+func TestJournal_ASlowDatabaseHoldsUpNoOne(t *testing.T) {
+	t.Parallel()
+	d, name := open(t)
+	blocker, err := pgx.Connect(t.Context(), server.URL(name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gateway.Start(); err != nil {
+	defer blocker.Close(context.Background())
+	if _, err := blocker.Exec(t.Context(), `BEGIN; LOCK TABLE queue_entries`); err != nil {
 		t.Fatal(err)
 	}
-	said, _ := bufio.NewReader(out).ReadString('\n')
-	// While it runs, another process has a spool of its own.
-	other := run(t, o)
-	if other.Waiting() != 0 {
-		t.Errorf("the spool of a process that runs was taken over: %d records", other.Waiting())
+	const n = 5000
+	for i := int64(1); i <= n; i++ {
+		d.Note(joined(i, noon()))
 	}
-	other.stop()
-	gateway.Process.Kill()
-	io.Copy(io.Discard, out)
-	gateway.Wait()
-	if strings.TrimSpace(said) != "spooled" {
-		t.Fatalf("the gateway said %q", said)
-	}
-	d := run(t, o)
-	if d.Waiting() != 2500 {
-		t.Errorf("after the kill: got %d records waiting, want 2500", d.Waiting())
+	eventually(t, "records to be spooled", func() bool { return d.Spooled() >= n-1000 })
+	if _, err := blocker.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
 	}
 	d.settled(t)
-	if got := numbers(t, server, name); !slices.Equal(got, upTo(2500)) {
-		t.Errorf("got %d entries, want 1 … 2500, each once", len(got))
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(n)) || d.Dropped() > 0 {
+		t.Errorf("got %d entries and %d dropped, want 1 … %d, each once", len(got), d.Dropped(), n)
 	}
 }
 

@@ -65,9 +65,12 @@ func (d *Database) collect(ctx context.Context) {
 	dropped := d.dropped.Load()
 	dropping := false
 	for {
+		least := 1
 		select {
 		case <-ctx.Done():
 			return
+		case <-d.told.full:
+			least = batchSize // the rest may wait for others
 		case <-tick.C:
 			lost := d.dropped.Load()
 			if (lost > dropped) != dropping {
@@ -79,9 +82,8 @@ func (d *Database) collect(ctx context.Context) {
 				}
 			}
 			dropped = lost
-		case <-d.told.full:
 		}
-		for batch := d.told.take(); batch != nil; batch = d.told.take() {
+		for batch := d.told.take(least); batch != nil; batch = d.told.take(least) {
 			if !d.passOn(ctx, batch, &spooling) {
 				d.told.giveBack(batch)
 				return
@@ -191,7 +193,7 @@ func (d *Database) flush(ctx context.Context, held []record) error {
 	lost := 0
 	for batch := held; ; {
 		if batch == nil {
-			if batch = d.told.take(); batch == nil {
+			if batch = d.told.take(1); batch == nil {
 				break
 			}
 		}

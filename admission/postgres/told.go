@@ -35,12 +35,13 @@ func (t *told) add(records []record) int {
 	return kept
 }
 
-// take returns up to a batch of the oldest records; nil: there are none.
-func (t *told) take() []record {
+// take returns a batch of the oldest records; nil: there are not as many as
+// least.
+func (t *told) take(least int) []record {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := min(len(t.records), batchSize)
-	if n == 0 {
+	if n < least {
 		return nil
 	}
 	batch := t.records[:n:n]

@@ -14,12 +14,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -48,8 +45,7 @@ type Server struct {
 	bin       string
 	port      int
 	account   *syscall.Credential // whom it runs as; nil: whom the test runs as
-	exited    chan struct{}       // closed when the process that ran last was reaped
-	pid       int
+	run       *process
 	databases atomic.Int64
 }
 
@@ -90,26 +86,16 @@ func (s *Server) endWith(t testing.TB) {
 }
 
 // newServer makes the directory of a server that is not there yet.
-func newServer() (*Server, error) {
-	bin, err := programs()
-	if err != nil {
+func newServer() (s *Server, err error) {
+	s = &Server{}
+	if s.bin, err = programs(); err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin}
-	if os.Geteuid() == 0 {
-		if s.account, err = unprivileged(); err != nil {
-			return nil, err
-		}
-	}
-	if s.Dir, err = os.MkdirTemp("", "postgrestest"); err != nil {
+	if s.account, err = account(); err != nil {
 		return nil, err
 	}
-	if s.account != nil {
-		if err := os.Chown(s.Dir, int(s.account.Uid), int(s.account.Gid)); err != nil {
-			return nil, errors.Join(err, os.Remove(s.Dir))
-		}
-	}
-	return s, nil
+	s.Dir, err = directory(s.account)
+	return s, err
 }
 
 // programs returns the directory of the server's programs. Debian has them
@@ -127,26 +113,6 @@ func programs() (string, error) {
 		return "", err
 	}
 	return filepath.Dir(initdb), nil
-}
-
-// unprivileged returns an account that is not root's.
-func unprivileged() (*syscall.Credential, error) {
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
 // init makes an empty cluster and starts the server.
@@ -186,10 +152,7 @@ func (s *Server) configure(settings []string) error {
 
 // Stop ends the server at once, as a crash does: it recovers when it starts.
 func (s *Server) Stop() {
-	if s.Running() {
-		syscall.Kill(s.pid, syscall.SIGQUIT)
-		<-s.exited
-	}
+	s.run.quit()
 }
 
 // Start starts a server that was stopped, with its port and data, and waits
@@ -211,23 +174,9 @@ func (s *Server) Restart() error {
 	defer log.Close()
 	cmd := s.command("postgres", "-D", s.data())
 	cmd.Stdout, cmd.Stderr = log, log
-	exited, started := make(chan struct{}), make(chan error)
-	go func() {
-		// Linux sends the death signal when the thread that forked ends, which
-		// may be long before the process does. Waiting on that thread keeps it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait()
-			close(exited)
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start postgres: %w", err)
+	if s.run, err = launch(cmd); err != nil {
+		return err
 	}
-	s.pid, s.exited = cmd.Process.Pid, exited
 	for end := time.Now().Add(patience); s.Running() && time.Now().Before(end); {
 		if err = s.answers(); err == nil {
 			return nil
@@ -249,17 +198,7 @@ func (s *Server) answers() error {
 }
 
 // Running reports whether the process lives.
-func (s *Server) Running() bool {
-	if s.exited == nil {
-		return false
-	}
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
-}
+func (s *Server) Running() bool { return !s.run.ended() }
 
 // Close ends the server and removes its files.
 func (s *Server) Close() error {
@@ -267,14 +206,9 @@ func (s *Server) Close() error {
 	return os.RemoveAll(s.Dir)
 }
 
-// command is a program of the server, run as its account. It ends when the test
-// does: by SIGQUIT, upon which a server also frees its shared memory.
+// command is a program of the server, run as its account.
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, program), args...)
-	cmd.Dir = s.Dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.account, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
-	return cmd
+	return command(s.account, s.Dir, filepath.Join(s.bin, program), args...)
 }
 
 // do runs a program to its end.
@@ -298,7 +232,11 @@ func (s *Server) URL(database string) string { return s.URLAs(superuser, databas
 
 // URLAs returns how a database is reached by a role; no role has a password.
 func (s *Server) URLAs(role, database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User(role), Host: loopback(s.port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return address(role, s.port, database)
+}
+
+func address(role string, port int, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.User(role), Host: loopback(port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
@@ -392,22 +330,3 @@ func (s *Server) lastWords() string {
 	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
-
-// freePort returns a port that nobody listens on at 127.0.0.1, below the range
-// from which Linux takes the ports of outgoing connections: else a client that
-// dials a stopped server again and again could be given that very port.
-func freePort() (int, error) {
-	for range 100 {
-		port := 10000 + rand.IntN(22000)
-		l, err := net.Listen("tcp", loopback(port))
-		if err == nil {
-			return port, l.Close()
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			return 0, err
-		}
-	}
-	return 0, errors.New("find a free port: 100 were taken")
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
