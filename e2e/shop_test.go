@@ -111,6 +111,7 @@ func (s *shop) handler() http.Handler {
 	mux.HandleFunc("/drop", inside)
 	mux.HandleFunc("/drop/", inside)
 	mux.HandleFunc("POST /drop/buy", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Ropeline-Command", "converted")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, `<!doctype html><html lang="en"><title>Bought</title><link rel="icon" href="data:,"><h1 id="bought">Thank you</h1></html>`)
 	})
