@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +63,78 @@ func TestMany_GatewaysShareOneLineThroughKillsAndALostStore(t *testing.T) {
 	}
 	if mostInside > capacity {
 		t.Errorf("%d were inside at once, capacity is %d", mostInside, capacity)
+	}
+}
+
+// While Redis is away newcomers get what the activity's file says: the page, or
+// the shop. Nobody else notices, and when it is back they join by themselves.
+func TestMany_NewcomersWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ says, body string }{
+		{"hold", "You will join it as soon as it is back"},
+		{"open", `id="inside"`},
+	} {
+		t.Run(c.says, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Single(t)
+			yaml := settings(openShop(t), "capacity: 1, session: {idle: 10m}, on_store_failure: "+c.says,
+				fmt.Sprintf("store: {type: redis, redis: {addresses: [%q]}}", redis.Addr))
+			gates := []*gateway{start(t, yaml), start(t, yaml)}
+			inside := newVisitor(t, gates[0])
+			inside.Enter(t)
+			inside.keep(t, drop)
+			waiting := newVisitor(t, gates[0])
+			place := waiting.Join(t)
+			waiting.keep(t, poll)
+
+			redis.Kill()
+			newcomers := []*visitor{newVisitor(t, gates[0]), newVisitor(t, gates[1])}
+			for _, v := range newcomers {
+				eventually(t, "a newcomer is told of the outage, or passes", func() bool {
+					return strings.Contains(v.Open(t, drop).Body, c.body)
+				})
+				if held := v.Open(t, drop); len(held.Header.Values("Set-Cookie")) > 0 {
+					t.Errorf("a newcomer was given %v while nothing could be given", held.Header.Values("Set-Cookie"))
+				}
+			}
+			eventually(t, "who waits is told of the outage", func() bool {
+				s := waiting.Status(t)
+				if s.Number != place.Number {
+					t.Fatalf("who waits with number %d has %+v", place.Number, s)
+				}
+				return s.Unavailable
+			})
+			if got := inside.Open(t, drop); got.Code != http.StatusOK || !strings.Contains(got.Body, `<b id="number">1</b>`) {
+				t.Errorf("who is inside got %d %s", got.Code, got.Body)
+			}
+
+			redis.Restart()
+			for _, v := range newcomers {
+				var got status
+				eventually(t, "the newcomer joins", func() bool {
+					// Until the gateway hears of the end the shop may answer.
+					a, err := v.do(t.Context(), http.MethodGet, drop, false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err = a.status()
+					return err == nil && got.Number != 0
+				})
+				if got.State != "waiting" || got.Position < 2 {
+					t.Errorf("a newcomer of the outage is told %+v, want to wait behind who was there", got)
+				}
+			}
+			eventually(t, "who waited is first still", func() bool {
+				s := waiting.Status(t)
+				if s.Number != place.Number {
+					t.Fatalf("who waited with number %d has %+v", place.Number, s)
+				}
+				return !s.Unavailable && s.Position == 1
+			})
+			if got := inside.Open(t, drop); got.Code != http.StatusOK {
+				t.Errorf("who was inside got %d after it", got.Code)
+			}
+		})
 	}
 }
 
