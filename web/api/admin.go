@@ -126,6 +126,9 @@ func (a *AdminAPI) Run(ctx context.Context) error {
 	return a.pulse.run(ctx, a.Activities.All)
 }
 
+// longestSubject is the longest sub that the audit takes, in bytes.
+const longestSubject = 256
+
 // as serves bearers of at least a role.
 func (a *AdminAPI) as(least Role, serve func(*call) (any, error)) func(*call) (any, error) {
 	return func(c *call) (any, error) {
@@ -145,7 +148,7 @@ func (a *AdminAPI) as(least Role, serve func(*call) (any, error)) func(*call) (a
 			return nil, refused(Unauthorized, sayBadToken)
 		}
 		switch {
-		case c.bearer.Subject == "":
+		case c.bearer.Subject == "" || len(c.bearer.Subject) > longestSubject || !plain(c.bearer.Subject):
 			return nil, refused(Unauthorized, sayNoSubject) // the audit could not say who
 		case c.bearer.Role.rank() == 0:
 			return nil, refused(Forbidden, sayNoRole)

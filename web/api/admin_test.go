@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
@@ -83,6 +84,16 @@ func TestAdmin_WithoutAKeyNobodyMayAndTheAnswerNamesTheKey(t *testing.T) {
 	for _, token := range []string{"", pass(t, api.Admin, "")} {
 		if got := a.as(token).ask("GET", activities, ""); got.status != http.StatusForbidden || !strings.Contains(got.text1("message"), "admin.jwt.secret") {
 			t.Errorf("got %d %s, want 403 that names admin.jwt.secret", got.status, got.text)
+		}
+	}
+}
+
+func TestAdmin_ATokenThatTheAuditCouldNotNameIsRefused(t *testing.T) {
+	a := openAdmin(t)
+	for _, subject := range []string{"", "a\x00b", "a\nb", strings.Repeat("a", 257)} {
+		token := sign(t, jwt.SigningMethodHS256, adminSecret, nil, claims(object{"sub": subject}))
+		if got := a.as(token).ask("GET", activities, ""); got.status != http.StatusUnauthorized {
+			t.Errorf("%.20q: got %d %s, want 401", subject, got.status, got.text)
 		}
 	}
 }

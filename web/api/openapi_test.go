@@ -260,6 +260,28 @@ func TestOpenAPI_NamesEveryCodeAndSchemaCompiles(t *testing.T) {
 	}
 }
 
+// TestOpenAPI_HasNoTextThatYAMLTookApart: a comma within braces ends a text
+// that is not in quotes, and its rest becomes a key without a value.
+func TestOpenAPI_HasNoTextThatYAMLTookApart(t *testing.T) {
+	var walk func(path string, node any)
+	walk = func(path string, node any) {
+		switch node := node.(type) {
+		case object:
+			for key, value := range node {
+				if value == nil {
+					t.Errorf("%s/%s has no value", path, key)
+				}
+				walk(path+"/"+key, value)
+			}
+		case []any:
+			for _, value := range node {
+				walk(path, value)
+			}
+		}
+	}
+	walk("", readContract(t).root)
+}
+
 func TestOpenAPI_IsServedToAnyone(t *testing.T) {
 	got := openAdmin(t).as("").ask("GET", "/api/v1/openapi.yaml", "")
 	want, err := os.ReadFile("openapi.yaml")

@@ -241,7 +241,8 @@ func (q *Queue) notEntered(c *call, e admission.Entered) (any, error) {
 		return entered{c.id, placeOf(admission.Status{PollAfter: e.Status.PollAfter, Wait: admission.Wait{Known: true}}, openPlace)}, nil
 	case admission.HoldLimited:
 		return nil, tooMany(e.Status.PollAfter)
-	case admission.HoldUnavailable: // the room has told the log why
+	case admission.HoldUnavailable:
+		// No cause: the room itself logs that the store is away, once.
 		f := refused(StoreUnavailable, sayStoreAway)
 		f.retryAfter = max(e.Status.PollAfter, time.Second)
 		return nil, f

@@ -156,7 +156,7 @@ func TestQueue_AnOutageKeepsPlacesAndGivesNone(t *testing.T) {
 		time.Sleep(time.Second)
 		q.stop() // nothing is heard of the line any more
 		time.Sleep(10 * time.Second)
-		if got := q.come("new"); got.status != http.StatusServiceUnavailable || got.code() != "STORE_UNAVAILABLE" {
+		if got := q.come("new"); got.status != http.StatusServiceUnavailable || got.code() != "STORE_UNAVAILABLE" || got.header.Get("Retry-After") == "" {
 			t.Errorf("a newcomer got %d %s, want 503", got.status, got.text)
 		}
 		if got := q.ask("GET", place, ""); got.status != http.StatusOK || got.at("data.status") != "waiting" || got.at("data.paused") != true {

@@ -95,7 +95,7 @@ var (
 	sayNoOrigin     = sentence{"This origin is not in api.cors_origins.", "此來源不在 api.cors_origins 之中。"}
 	sayNoToken      = sentence{"A token is needed: Authorization: Bearer …", "需要權杖:Authorization: Bearer …"}
 	sayBadToken     = sentence{"The token is not valid here, or has expired.", "權杖在此無效或已過期。"}
-	sayNoSubject    = sentence{"The token does not say whose it is (sub).", "權杖未註明使用者(sub)。"}
+	sayNoSubject    = sentence{"The token does not say on one line whose it is (sub).", "權杖未以單行文字註明使用者(sub)。"}
 	sayOtherUser    = sentence{"The user_hash is not the one that the token is for.", "user_hash 與權杖的使用者不符。"}
 	sayOtherTenant  = sentence{"The token is for another tenant.", "此權杖屬於其他租戶。"}
 	saySequence     = sentence{"The seq is not the one of this session_id.", "seq 與此 session_id 不符。"}
