@@ -25,10 +25,15 @@ const largestKeyFile = 256 << 10
 type keyFile struct {
 	path, alg string
 
-	mu   sync.Mutex // protects the rest
-	seen os.FileInfo
-	keys map[string]crypto.PublicKey // by kid; of a key without one it is ""
+	mu     sync.Mutex // protects the rest
+	looked time.Time
+	seen   os.FileInfo
+	keys   map[string]crypto.PublicKey // by kid; of a key without one it is ""
 }
+
+// lookAtFileEvery is how often the file is looked at while it has the keys
+// that are asked for: so long may a key be believed that was taken out.
+const lookAtFileEvery = time.Second
 
 func openKeyFile(path, alg string) (*keyFile, error) {
 	f := &keyFile{path: path, alg: alg}
@@ -42,8 +47,12 @@ func openKeyFile(path, alg string) (*keyFile, error) {
 func (f *keyFile) find(kid string) (crypto.PublicKey, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	key, ok := f.keys[kid]
+	if ok && time.Since(f.looked) < lookAtFileEvery {
+		return key, nil
+	}
 	wrong := f.look() // what is wrong with the file; the keys of before still count
-	if key, ok := f.keys[kid]; ok {
+	if key, ok = f.keys[kid]; ok {
 		return key, nil
 	}
 	return nil, errors.Join(errors.New("token names no key of the file"), wrong)
@@ -52,6 +61,7 @@ func (f *keyFile) find(kid string) (crypto.PublicKey, error) {
 // look reads the file if it is another than was read last. The caller holds
 // the mutex, or is alone.
 func (f *keyFile) look() error {
+	f.looked = time.Now()
 	file, err := os.Open(f.path)
 	if err != nil {
 		return err
