@@ -159,6 +159,21 @@ func TestActivities_OfManyChangesAtOnceEachMovesTheVersion(t *testing.T) {
 	}
 }
 
+func TestActivities_AreAskedAgainWhenConnectionsWereCut(t *testing.T) {
+	t.Parallel()
+	d, name := open(t)
+	for i := range 5 {
+		server.Disconnect(t, name)
+		if _, err := d.Create(t.Context(), activity("acme", "")); err != nil {
+			t.Error(err)
+		}
+		server.Disconnect(t, name)
+		if got, err := d.Snapshot(t.Context()); len(got.Activities) != i+1 || err != nil {
+			t.Errorf("got %d activities, %v; want %d", len(got.Activities), err, i+1)
+		}
+	}
+}
+
 func TestActivities_AreUnavailableWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	d := run(t, options(t, "postgres://u@127.0.0.1:1/d"))

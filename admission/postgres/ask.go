@@ -24,7 +24,7 @@ func ask(ctx context.Context, pool *pgxpool.Pool, limit time.Duration, how pgx.T
 	defer cancel()
 	var pause pause
 	for attempt := 1; ; attempt++ {
-		var undone bool // do failed, or the transaction did not begin: nothing is committed
+		undone := true // the transaction did not begin, or do failed: nothing is committed
 		err := pgx.BeginTxFunc(ctx, pool, how, func(tx pgx.Tx) error {
 			err := do(ctx, tx)
 			undone = err != nil

@@ -14,6 +14,13 @@ func (d *Database) Written() int64              { return d.written.Load() }
 func (d *Database) PartitionMissing() bool      { return d.partitionMissing.Load() }
 func (d *Database) Spooled() int64              { return d.spool.records() }
 
+// InMemory returns how many records wait for collect.
+func (d *Database) InMemory() int {
+	d.told.mu.Lock()
+	defer d.told.mu.Unlock()
+	return len(d.told.records)
+}
+
 // Migrated says whether the tables are there.
 func (d *Database) Migrated() bool {
 	select {

@@ -142,6 +142,9 @@ func (o Options) pool(key, text string) (*pgxpool.Pool, error) {
 	c.MaxConnLifetimeJitter = c.MaxConnLifetime / 10
 	c.MaxConnIdleTime = cmp.Or(o.ConnMaxIdleTime, time.Minute)
 	c.PingTimeout = checkTimeout
+	// A restart of the server leaves every idle connection dead, and a round
+	// trip more costs nothing where no visitor waits.
+	c.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	c.ConnConfig.ConnectTimeout = cmp.Or(c.ConnConfig.ConnectTimeout, connectTimeout)
 	// Through a pooler the next transaction may have another server connection,
 	// so nothing may be prepared on this one.

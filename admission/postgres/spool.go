@@ -250,12 +250,7 @@ func (s *spool) append(records []record) error {
 	}
 	last := &s.segments[len(s.segments)-1]
 	if _, err := s.out.WriteAt(text, last.size); err != nil {
-		// What was written of it is no frame, and the next one overwrites it.
-		if last.size == 0 {
-			s.closeOut()
-			s.drop(len(s.segments) - 1)
-		}
-		return err
+		return err // what was written of it is no frame, and the next one overwrites it
 	}
 	last.size += int64(len(text))
 	last.records += int64(len(records))
@@ -276,12 +271,6 @@ func (s *spool) closeOut() {
 		s.out.Close()
 		s.out = nil
 	}
-}
-
-// drop removes a segment.
-func (s *spool) drop(i int) {
-	os.Remove(s.segments[i].path)
-	s.segments = slices.Delete(s.segments, i, i+1)
 }
 
 // peek returns the oldest batches, together about most records, and the mark
@@ -357,8 +346,8 @@ func (s *spool) advance(m mark) {
 	if len(s.segments) == 1 {
 		s.closeOut()
 	}
-	s.drop(0)
-	s.read = 0
+	os.Remove(first.path) // one that stays is written again after a restart, to no effect
+	s.segments, s.read = s.segments[1:], 0
 }
 
 // records returns how many records wait.
