@@ -124,9 +124,13 @@ const (
 )
 
 func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offer {
+	rate := a.Config.ReleaseRate
+	if rate == 0 || rate > system.MaxReleaseRate { // no limit of its own is not above the ceiling
+		rate = system.MaxReleaseRate
+	}
 	limits := admission.Limits{
 		Mode: admission.ModeAuto, Capacity: a.Config.Capacity,
-		RatePerHour: int64(math.Round(min(a.Config.ReleaseRate, system.MaxReleaseRate) * 3600)),
+		RatePerHour: int64(math.Round(rate * 3600)),
 		Burst:       a.Config.Burst,
 		Claim:       madeClaim, Absence: madeAbsence,
 		HoldPlace:    min(madeHoldPlace, time.Duration(system.DefaultQueueTTL)*time.Second),
