@@ -26,15 +26,24 @@ const (
 	leastRate = 1.0 / 3600
 )
 
-// activity is an Offered as it is answered.
+// activity is an Offered as it is answered. One of the file was made at no time
+// that anyone knows.
 type activity struct {
 	catalog.Activity
-	Source string         `json:"source"`
-	Mode   admission.Mode `json:"mode"` // in force now, the operator's decisions included
+	CreatedAt *time.Time     `json:"created_at"`
+	UpdatedAt *time.Time     `json:"updated_at"`
+	Source    string         `json:"source"`
+	Mode      admission.Mode `json:"mode"` // in force now, the operator's decisions included
 }
 
-func activityOf(o Offered) activity {
-	return activity{o.Activity, o.Source, o.Room.Figures().Limits.Mode}
+func activityOf(o Offered, f admission.Figures) activity {
+	known := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	return activity{o.Activity, known(o.CreatedAt), known(o.UpdatedAt), o.Source, f.Limits.Mode}
 }
 
 // pagination is which part of a list an answer holds.
@@ -99,7 +108,7 @@ func (a *AdminAPI) list(c *call) (any, error) {
 	answer := activityList{Activities: []activity{}, Pagination: asked.of(int64(len(chosen)))}
 	from := min((asked.Page-1)*asked.Limit, int64(len(chosen)))
 	for _, o := range chosen[from:min(from+asked.Limit, int64(len(chosen)))] {
-		answer.Activities = append(answer.Activities, activityOf(o))
+		answer.Activities = append(answer.Activities, activityOf(o, o.Room.Figures()))
 	}
 	return answer, nil
 }
@@ -107,7 +116,7 @@ func (a *AdminAPI) list(c *call) (any, error) {
 // read answers with one activity.
 func (a *AdminAPI) read(c *call, o Offered) (any, error) {
 	tag(c.answer, o.Activity)
-	return activityOf(o), nil
+	return activityOf(o, o.Room.Figures()), nil
 }
 
 // tag names the version in the answer's headers.

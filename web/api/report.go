@@ -115,7 +115,7 @@ type lineStatus struct {
 // stands tells how the line of an activity stands.
 func (a *AdminAPI) stands(_ *call, o Offered) (any, error) {
 	f := o.Room.Figures()
-	answer := lineStatus{Activity: activity{o.Activity, o.Source, f.Limits.Mode}}
+	answer := lineStatus{Activity: activityOf(o, f)}
 	answer.Queue.QueueSeq, answer.Queue.ReleaseSeq = f.Issued, f.Released
 	answer.Queue.QueueLength, answer.Queue.ActiveUsers = f.Waiting+f.Turns, f.Sessions
 	answer.Realtime.EnterTotal = f.Issued
