@@ -98,7 +98,7 @@ func (d *Database) keep(ctx context.Context) {
 		}
 		keeping.is(err)
 		// What gateways that are gone left on this machine.
-		d.waiting.Add(d.spool.adopt())
+		d.spool.adopt(func(records int64) { d.waiting.Add(records) })
 		wait := d.keepEvery
 		if err != nil {
 			wait = min(wait, time.Minute)

@@ -86,7 +86,7 @@ func openSpool(root string, limit int64) (*spool, error) {
 		return nil, errors.Join(err, s.held.Close())
 	}
 	s.add(found)
-	s.adopt()
+	s.adopt(func(int64) {})
 	return s, nil
 }
 
@@ -180,9 +180,10 @@ func (s *spool) add(found []segment) (records int64) {
 	return records
 }
 
-// adopt takes over the segments of processes that are gone and returns how many
-// records those hold. What it cannot take stays for another time.
-func (s *spool) adopt() (records int64) {
+// adopt takes over the segments of processes that are gone, and tells how many
+// records those hold before anyone can peek at them. What it cannot take stays
+// for another time.
+func (s *spool) adopt(tell func(records int64)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dirs, _ := filepath.Glob(filepath.Join(escapeGlob(s.root), "*"))
@@ -200,15 +201,12 @@ func (s *spool) adopt() (records int64) {
 			path := s.name()
 			if os.Rename(one.path, path) == nil {
 				one.path = path
-				records += s.add([]segment{one})
+				tell(s.add([]segment{one}))
+				s.wake()
 			}
 		}
 		left.Close()
 	}
-	if records > 0 {
-		s.tell()
-	}
-	return records
 }
 
 // name returns where the next segment goes.
@@ -218,7 +216,7 @@ func (s *spool) name() string {
 	return path
 }
 
-func (s *spool) tell() {
+func (s *spool) wake() {
 	select {
 	case s.filled <- struct{}{}:
 	default:
@@ -254,7 +252,7 @@ func (s *spool) append(records []record) error {
 	}
 	last.size += int64(len(text))
 	last.records += int64(len(records))
-	s.tell()
+	s.wake()
 	return nil
 }
 
