@@ -45,6 +45,9 @@ func run(ctx context.Context, binary string, rounds int, each time.Duration) err
 	if err := overWire(ctx, binary, rounds, each); err != nil {
 		return err
 	}
+	if err := overAPI(ctx, binary, rounds, each); err != nil {
+		return err
+	}
 	if err := overRedis(ctx, binary, rounds, each); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -206,10 +205,9 @@ func overRedis(ctx context.Context, binary string, rounds int, each time.Duratio
 			return err
 		}
 	}
-	const status = "/_ropeline/status?activity=123"
 	for _, pair := range [][2]side{
 		{{name: "join", server: full, path: "/drop"}, {name: "join", server: one, path: "/drop"}},
-		{{name: "status poll", server: full, path: status, header: waiting[0]}, {name: "status poll", server: one, path: status, header: waiting[1]}},
+		{{name: "status poll", server: full, path: pollPath, header: waiting[0]}, {name: "status poll", server: one, path: pollPath, header: waiting[1]}},
 	} {
 		pair[0].label, pair[1].label = pair[0].name+", Redis store", "the same, asking Redis once per request"
 		if err := compare(ctx, pair[0], pair[1], rounds, each); err != nil {
@@ -327,8 +325,12 @@ func manyJoins(ctx context.Context, store admission.Store, client *redis.Client,
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() { _ = room.Run(running) }()
-	if err := settleLine(ctx, store, admission.Call{Line: id, Gateway: "bench"}); err != nil {
-		return 0, 0, err
+	for room.Figures().Settling {
+		select {
+		case <-time.After(admission.Tick):
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		}
 	}
 	const joins = 100_000
 	before, err := scriptCalls(ctx, client)
@@ -347,7 +349,7 @@ func manyJoins(ctx context.Context, store admission.Store, client *redis.Client,
 		return 0, 0, err
 	}
 	if held.Load() > 0 {
-		log.Printf("bench: %d of %d joins got no ticket", held.Load(), joins)
+		return 0, 0, fmt.Errorf("%d of %d joins got no ticket", held.Load(), joins)
 	}
 	return joins / took.Seconds(), float64(after-before) * 1000 / joins, nil
 }

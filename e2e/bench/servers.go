@@ -128,8 +128,9 @@ func start(ctx context.Context, role string, args ...string) (*process, error) {
 // startGateway starts the gateway in front of an upstream, with its files in a
 // directory of its own.
 //
-// store is the file's store section; empty: the embedded one.
-func startGateway(ctx context.Context, binary, shop, limits, store string, accessLog bool) (*process, error) {
+// store is the file's store section; empty: the embedded one. more are further
+// lines of the file.
+func startGateway(ctx context.Context, binary, shop, limits, store string, accessLog bool, more ...string) (*process, error) {
 	dir, err := os.MkdirTemp("", "ropeline-bench-")
 	if err != nil {
 		return nil, err
@@ -145,7 +146,9 @@ drain: {delay: 0s, grace: 1s}
 upstreams: {shop: {servers: [{url: %q}]}}
 activities: [{id: 123, tenant: bench, name: Bench, join_limit: {rate: ""}, %s}]
 routes: [{path: /drop, activity: 123, upstream: shop}, {upstream: shop}]
-`, store, accessLog, shop, limits)
+spool: {path: %q}
+%s
+`, store, accessLog, shop, limits, filepath.Join(dir, "spool"), strings.Join(more, "\n"))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 // connections of wrk, on two threads.
 const connections = 64
 
+// pollPath is where a browser asks for its status.
+const pollPath = "/_ropeline/status?activity=123"
+
 // side is one of two things that are compared.
 type side struct {
 	name   string
@@ -24,6 +27,7 @@ type side struct {
 	path   string
 	header string // one header line for wrk, or ""
 	label  string // in the table; empty: the name
+	script string // the file of a wrk script; empty: GET
 }
 
 // result is what the rounds of a side came to.
@@ -86,11 +90,11 @@ func overWire(ctx context.Context, binary string, rounds int, each time.Duration
 	// The bare proxy is sent the same request, cookie and all.
 	bareSide := side{name: "bare reverse proxy", server: proxy, path: "/drop", header: inside}
 	for _, pair := range [][2]side{
-		{{"admitted request", quiet, "/drop", inside, ""}, bareSide},
-		{{"admitted request, access log on", logging, "/drop", insideLogging, ""}, bareSide},
-		{{"open route", quiet, "/", "", ""}, bareSide},
-		{{"status poll", full, "/_ropeline/status?activity=123", waiting, ""}, {"constant JSON answer", json, "/", "", ""}},
-		{{"join", full, "/drop", "", ""}, {"constant JSON answer", json, "/", "", ""}},
+		{{name: "admitted request", server: quiet, path: "/drop", header: inside}, bareSide},
+		{{name: "admitted request, access log on", server: logging, path: "/drop", header: insideLogging}, bareSide},
+		{{name: "open route", server: quiet, path: "/"}, bareSide},
+		{{name: "status poll", server: full, path: pollPath, header: waiting}, {name: "constant JSON answer", server: json, path: "/"}},
+		{{name: "join", server: full, path: "/drop"}, {name: "constant JSON answer", server: json, path: "/"}},
 	} {
 		if err := compare(ctx, pair[0], pair[1], rounds, each); err != nil {
 			return err
@@ -138,6 +142,9 @@ func load(ctx context.Context, s side, d time.Duration) (float64, error) {
 	args := []string{"-t2", "-c" + strconv.Itoa(connections), fmt.Sprintf("-d%ds", int(d.Seconds()))}
 	if s.header != "" {
 		args = append(args, "-H", s.header)
+	}
+	if s.script != "" {
+		args = append(args, "-s", s.script)
 	}
 	out, err := exec.CommandContext(ctx, "wrk", append(args, s.server.url+s.path)...).CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
