@@ -239,6 +239,9 @@ func (d *Database) drop(n int) {
 	}
 }
 
+// Ready is closed once the tables are there, as of this build.
+func (d *Database) Ready() <-chan struct{} { return d.migrated }
+
 // HasReplica says whether the record is read from a server of its own.
 func (d *Database) HasReplica() bool { return d.replica != d.primary }
 

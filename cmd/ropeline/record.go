@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -11,6 +12,9 @@ import (
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/web/api"
 )
+
+// databasePatience is how long a start waits for the database.
+const databasePatience = 2 * time.Second
 
 // openRecord opens the database that the file names, and has the rooms that are
 // opened from now on tell it what happens. It does not wait for the database.
@@ -32,6 +36,13 @@ func (g *gateway) openRecord(ctx context.Context, c *config.Config, shelf catalo
 	go func() { stopped <- g.database.Run(running) }()
 	g.rooms.Record(g.database)
 	g.catalog = catalog.New(g.database, shelf, g.log)
+	// Activities that the API made are served from the first request on, unless
+	// the database keeps everyone else waiting.
+	select {
+	case <-g.database.Ready():
+	case <-time.After(databasePatience):
+	case <-ctx.Done():
+	}
 	g.catalog.Look(ctx)
 	return func() {
 		stop()
