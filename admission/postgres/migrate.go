@@ -29,8 +29,9 @@ const (
 // may do so at once: one does, by a lock that is a row with an end, since
 // through a pooler a session is nobody's own.
 func (d *Database) migrate(ctx context.Context) (err error) {
-	// It uses the pool's connections and has none of its own.
-	db := stdlib.OpenDBFromPool(d.primary)
+	// Not the pool's connections: the lock needs one beside that which migrates,
+	// and the pool may have one alone.
+	db := stdlib.OpenDB(*d.primary.Config().ConnConfig)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	locker, err := lock.NewPostgresTableLocker(
 		lock.WithTableName(migrationsLock),
@@ -56,7 +57,9 @@ func (d *Database) migrate(ctx context.Context) (err error) {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	// A role that may only read and write serves where another one migrated.
-	if current, target, err := provider.GetVersions(ctx); err == nil && current >= target {
+	look, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if current, target, err := provider.GetVersions(look); err == nil && current >= target {
 		return nil
 	}
 	results, err := provider.Up(ctx)

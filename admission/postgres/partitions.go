@@ -39,6 +39,8 @@ func monthOf(t time.Time) time.Time {
 // keepPartitions makes the partitions of this month and the next ones and drops
 // those that are older than the retention. It tells the metric what it left.
 func (d *Database) keepPartitions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*keepTimeout)
+	defer cancel()
 	now := d.now()
 	var errs []error
 	for _, p := range partitioned {

@@ -329,6 +329,28 @@ func TestJournal_ASlowDatabaseHoldsUpNoOne(t *testing.T) {
 	}
 }
 
+func TestJournal_WaitsWhileTheDatabaseIsOutOfConnections(t *testing.T) {
+	t.Parallel()
+	name := server.Database(t)
+	role := "owner_of_" + name
+	server.Exec(t, name, `CREATE ROLE `+role+` LOGIN CONNECTION LIMIT 0`)
+	server.Exec(t, name, `ALTER DATABASE `+name+` OWNER TO `+role)
+	o := options(t, server.URLAs(role, name))
+	o.Log = zap.NewNop()
+	o.MaxOpenConns = 1
+	d := run(t, o)
+	d.Note(joined(1, noon()))
+	eventually(t, "the record to be spooled", func() bool { return d.Spooled() == 1 })
+	if _, err := d.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "too many connections") {
+		t.Errorf("check: got %v, want too many connections", err)
+	}
+	server.Exec(t, name, `ALTER ROLE `+role+` CONNECTION LIMIT 3`)
+	d.settled(t)
+	if got := numbers(t, server, name); !slices.Equal(got, upTo(1)) {
+		t.Errorf("entries: got %v, want 1", got)
+	}
+}
+
 func TestMigrate_SeveralGatewaysAtOnce(t *testing.T) {
 	t.Parallel()
 	name := server.Database(t)
