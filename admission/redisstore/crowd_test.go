@@ -144,9 +144,8 @@ type answer struct {
 	gateway         *gateway
 	asked, answered time.Time
 	admission.Verdict
-	placed  bool // came with a queue token
-	expires time.Time
-	inside  bool // came with an admission token that was good at the time
+	placed  bool      // came with a queue token
+	expires time.Time // of the admission token that it came with; zero: none
 }
 
 // gather lets n visitors come, and as each goes another. The line is in full
@@ -299,7 +298,9 @@ func (v *visitor) ask(what verb) answer {
 	if a.gateway.dead.Load() {
 		return answer{} // it never got home
 	}
-	a.inside = v.admission != "" && a.answered.Before(v.expires.Add(-50*time.Millisecond))
+	if v.admission != "" {
+		a.expires = v.expires
+	}
 	if a.Reason == admission.PassOutage {
 		v.guest = append(v.guest, a)
 		return a
@@ -467,9 +468,10 @@ func (c *crowd) checkInside() {
 	var requests int
 	var slowest answer
 	var found []string
+	inside := c.inside()
 	for _, v := range c.people {
 		for _, a := range v.answers {
-			if !a.inside || a.verb != arrive {
+			if !inside(a) || a.verb != arrive {
 				continue
 			}
 			requests++
@@ -488,6 +490,27 @@ func (c *crowd) checkInside() {
 		c.t.Errorf("a visitor inside waited %v for %s, %s", took, slowest.gateway.name, c.when(slowest.asked))
 	}
 	c.complain("visitor inside disturbed", found)
+}
+
+// inside tells of an answer whether who asked had an admission token that was
+// good by the line's time.
+func (c *crowd) inside() func(answer) bool {
+	early := c.ahead() + 50*time.Millisecond
+	return func(a answer) bool { return a.answered.Add(early).Before(a.expires) }
+}
+
+// ahead is how far the line's time was ahead of the clock here, at most. A
+// gateway reckons it as if its last question had travelled no time, and a line
+// that was healed goes on from there.
+func (c *crowd) ahead() (most time.Duration) {
+	for _, v := range c.people {
+		for _, a := range v.answers {
+			if !a.Status.UpdatedAt.IsZero() {
+				most = max(most, a.Status.UpdatedAt.Sub(a.answered))
+			}
+		}
+	}
+	return most
 }
 
 // mostInside returns how many sessions were active at once, at most, and when.
@@ -535,6 +558,7 @@ func (c *crowd) checkOrder() {
 		number int64
 		at     time.Time // the line's time, at the latest
 	}
+	ahead := c.ahead()
 	var turns []turn
 	for _, v := range c.people {
 		for _, a := range v.answers {
@@ -542,7 +566,7 @@ func (c *crowd) checkOrder() {
 				continue
 			}
 			if a.Pass {
-				turns = append(turns, turn{v.number(), a.answered})
+				turns = append(turns, turn{v.number(), a.answered.Add(ahead)})
 				break
 			}
 			if a.Status.State == admission.StateReady {

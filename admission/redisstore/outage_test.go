@@ -93,12 +93,12 @@ func TestOutage_NewcomersPassAtTheRateOfEachGatewayWhereTheAdminChoseSo(t *testi
 			t.Errorf("a newcomer got %+v by %s, want to pass for the outage or to be told of it", a.Verdict, a.gateway.name)
 		}
 	})
-	limits := crowdLimits()
+	limits, inside := crowdLimits(), c.inside()
 	for _, g := range c.gateways {
 		var guests []answer
 		for _, v := range c.people {
 			for _, a := range v.guest {
-				if a.inside {
+				if inside(a) {
 					t.Errorf("a visitor inside passed for the outage alone: %s", c.story(v.number()))
 				}
 				if a.gateway == g {
