@@ -16,12 +16,16 @@ type pace struct {
 }
 
 type paceBucket struct {
-	busy  time.Duration // time in which someone waited and releases were on
-	turns int64
+	busy   time.Duration // time in which someone waited and releases were on
+	turns  int64
+	gone   int64   // who left the line without a turn, less who came back to it
+	waited float64 // seconds that all who waited did so, together
 }
 
+// Ten minutes: long enough that chance hardly moves what is measured, short
+// enough to follow a shop that slows down.
 const (
-	paceBuckets = 30
+	paceBuckets = 60
 	paceGrain   = 10 * time.Second
 )
 
@@ -45,50 +49,65 @@ func (p pace) observe(h Head) pace {
 		b = &p.buckets[p.at]
 		*b = paceBucket{}
 	}
-	b.busy += min(h.Now.Sub(last.Now), mostCatchUp)
+	passed := min(h.Now.Sub(last.Now), mostCatchUp)
+	b.busy += passed
 	b.turns += h.Turned - last.Turned
+	b.gone += h.Issued - last.Issued - (h.Turned - last.Turned) - (h.Waiting - last.Waiting)
+	b.waited += float64(last.Waiting) * passed.Seconds()
 	return p
 }
+
+// deviations is how wide a band is each way: 90 % of a normal distribution.
+const deviations = 1.645
 
 // wait estimates the time until the turn of the position-th in line.
 //
 // Turns come as a Poisson process of unknown rate: n more of them take n/rate,
 // with a relative spread of 1/√n from their own chance and 1/√k from having
-// measured the rate over only k. The band is 80 % wide (1.28 deviations each
-// way). Where the rate limit alone holds the line back, it is the rate. seats
-// are those taken now.
+// measured the rate over only k. Those ahead who leave on the way cost no turn:
+// where each does with the same probability in each second, l, the line ahead
+// melts by rate + l·n, which takes ln(1 + l·n/rate)/l. Where the rate limit alone
+// holds the line back, the rate is known. seats are those taken now.
 func (p pace) wait(position, seats int64) Wait {
 	if position < 1 || p.last.Paused() || p.last.Now == 0 {
 		return Wait{}
 	}
-	var busy time.Duration
-	var turns int64
+	var sum paceBucket
 	for _, b := range p.buckets {
-		busy += b.busy
-		turns += b.turns
+		sum.busy += b.busy
+		sum.turns += b.turns
+		sum.gone += b.gone
+		sum.waited += b.waited
 	}
 	limits := p.last.Limits
 	n := float64(position)
-	var perTurn time.Duration
-	var spread float64
+	var rate, spread float64 // turns per second, and the band's share of the wait
 	switch {
-	case turns >= 10:
-		perTurn = busy / time.Duration(turns)
-		spread = 1.28 * math.Sqrt(1/n+1/float64(turns))
-	case limits.RatePerHour > 0 && (limits.Capacity == 0 || seats < limits.Capacity):
-		perTurn = time.Hour / time.Duration(limits.RatePerHour)
-		spread = 0.1
-	case turns > 0:
-		perTurn = busy / time.Duration(turns)
-		spread = 1.28 * math.Sqrt(1/n+1/float64(turns))
+	case sum.turns < 10 && limits.RatePerHour > 0 && (limits.Capacity == 0 || seats < limits.Capacity):
+		rate, spread = float64(limits.RatePerHour)/3600, 0.1
+	case sum.turns > 0 && sum.busy > 0:
+		rate = float64(sum.turns) / sum.busy.Seconds()
+		spread = deviations * math.Sqrt(1/n+1/float64(sum.turns))
 	default:
 		return Wait{}
 	}
 	if limits.RatePerHour > 0 {
-		perTurn = max(perTurn, time.Hour/time.Duration(limits.RatePerHour))
+		rate = min(rate, float64(limits.RatePerHour)/3600)
 	}
-	mean := n * float64(perTurn)
-	return Wait{Known: true, Low: time.Duration(mean / (1 + spread)), High: time.Duration(mean*(1+spread)) + Tick}
+	// Who closed the tab is missed only once the window has turned, twice: in a
+	// line that grows up to twice as many leave as are missed by now.
+	leaving := max(0, float64(sum.gone)/max(sum.waited, 1))
+	least, most := melts(n/rate, 2*leaving), melts(n/rate, leaving)
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return Wait{Known: true, Low: seconds(least / (1 + spread)), High: seconds(most*(1+spread)) + Tick}
+}
+
+// melts is how many of so many seconds pass where those ahead leave at a rate.
+func melts(seconds, leaving float64) float64 {
+	if leaving*seconds < 1e-6 {
+		return seconds
+	}
+	return math.Log1p(leaving*seconds) / leaving
 }
 
 // Poll is how often visitors may ask for their status.
