@@ -104,7 +104,8 @@ func compare(t *testing.T, file, got string) {
 
 func TestLoad_Examples(t *testing.T) {
 	for file := range corpus(t, "../examples/*/ropeline.yaml") {
-		c, err := Load(file, nil)
+		// Those that listen beyond loopback get the key from their surroundings.
+		c, err := Load(file, []string{"ROPELINE_ADMIN_JWT_SECRET=" + strings.Repeat("x", 32)})
 		if err != nil {
 			t.Fatal(err)
 		}

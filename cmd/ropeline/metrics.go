@@ -98,6 +98,12 @@ func meter(store admission.Store, to prometheus.Registerer) *meteredStore {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10)}, []string{"verb"}),
 	}
 	to.MustRegister(m.calls, m.errs, m.duration, m.batch)
+	// A counter that is not there until it counts hides its first step from rate().
+	for _, verb := range []string{"join", "release", "admit", "renew", "leave", "present", "heal", "override", "reset"} {
+		for _, reason := range []string{"timeout", "canceled", "unavailable", "other"} {
+			m.errs.WithLabelValues(verb, reason)
+		}
+	}
 	return m
 }
 
