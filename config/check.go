@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +42,34 @@ func (d *decoder) derive(c *Config) {
 		}
 		d.read(file, text)
 		k.Secret = NewSecret(text)
+	}
+	d.readWords(c.Words)
+}
+
+// maxCatalogBytes is several times the largest catalog of any language.
+const maxCatalogBytes = 256 << 10
+
+// readWords has the hash name what the catalogs say. Whether they say it well
+// is for the page to tell.
+func (d *decoder) readWords(dir string) {
+	if dir == "" || !d.sound("words") {
+		return
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		d.problem("words", "read %q: %v", dir, cause(err))
+		return
+	}
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".json" {
+			continue
+		}
+		data, err := readFile(filepath.Join(dir, entry.Name()), maxCatalogBytes)
+		if err != nil {
+			d.problem("words", "read %q: %v", filepath.Join(dir, entry.Name()), err)
+			continue
+		}
+		d.read("words."+entry.Name(), string(data))
 	}
 }
 

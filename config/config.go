@@ -24,6 +24,7 @@ type Config struct {
 	Store          Store          `key:"store,restart" doc:"Where the lines of all activities are kept."`
 	Upstreams      []Upstream     `key:"upstreams,named,required" form:"upstream" doc:"Where the shops live, by name."`
 	Activities     []Activity     `key:"activities" doc:"Sales that let in only as many visitors as the shop can take."`
+	Words          string         `key:"words" form:"directory" doc:"A directory of catalogs, one tag.json for each language: they add languages to the waiting page, or change the words of the built-in ones. Empty: none."`
 	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
 	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host."`
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
@@ -39,6 +40,9 @@ type Config struct {
 
 	// Warnings are what loaded but looks wrong, in the order of Problems.
 	Warnings []Problem
+
+	file   string           // that was loaded
+	places map[string]place // of its keys
 
 	// Hash names what was loaded: the file and all that the environment and
 	// the files named in it added. It cannot be turned back.
@@ -209,7 +213,7 @@ type Page struct {
 	Template  string   `key:"template,later" doc:"A page of your own."`
 	Status    int64    `key:"status" default:"200" enum:"200|202|429|503" doc:"The HTTP status of the waiting page for a browser."`
 	Theme     Theme    `key:"theme,later" doc:"How the page looks."`
-	Languages []string `key:"languages,later" doc:"Languages of the page."`
+	Languages []string `key:"languages" form:"language" doc:"Languages of the page, as en or zh-Hant; the first is for who reads none of them. Empty: all there are, and English first."`
 	Message   string   `key:"message" form:"message" doc:"A sentence of yours on the page."`
 	Compat    bool     `key:"compat,later" default:"false" doc:"A page for very old browsers."`
 	Assets    string   `key:"assets,later" default:"pass" enum:"pass|hold" doc:"What happens to a page's images, scripts and styles."`

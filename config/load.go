@@ -43,6 +43,7 @@ func load(file string, data []byte, environ []string) (*Config, error) {
 		return nil, Problems(sorted(d.problems))
 	}
 	c.Warnings = sorted(d.warnings)
+	c.file, c.places = file, d.places
 	c.Hash = hex.EncodeToString(d.hash.Sum(nil)[:6])
 	return &c, nil
 }
@@ -86,6 +87,13 @@ func (d *decoder) says(p place, path, what string, args ...any) Problem {
 		text += " (set by " + p.variable + ")"
 	}
 	return Problem{File: d.file, Line: p.line, Column: p.column, Path: path, What: text}
+}
+
+// Problem tells what is wrong with the value at path, such as
+// activities[0].page.languages, to whoever finds it while building from c.
+func (c *Config) Problem(path, what string, args ...any) Problem {
+	d := decoder{file: c.file, places: c.places}
+	return d.says(d.place(path), path, what, args...)
 }
 
 // place gives where path stands, or the nearest above it that stands in the

@@ -198,6 +198,14 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[^\x00-\x09\x0b-\x1f\x7f-\x9f]{0,500}$`),
 		want:    `a message: at most 500 characters, without control characters`,
 	},
+	"language": {
+		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$`),
+		want:    `a language, like en, pt-BR or zh-Hant`,
+	},
+	"directory": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,1000}$`),
+		want:    `a directory: at most 1000 characters on one line`,
+	},
 	"text": {
 		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{1,1000}$`),
 		want:    `a text of 1 to 1000 characters on one line`,

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/language"
+
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/visitor"
 )
@@ -26,6 +28,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "session":
 		if allow(w, r, http.MethodGet) {
 			p.session(w, r)
+		}
+	case "language":
+		if allow(w, r, http.MethodPost) {
+			p.language(w, r)
 		}
 	case "client.js":
 		if allow(w, r, http.MethodGet) {
@@ -55,13 +61,39 @@ func (p *Page) status(w http.ResponseWriter, r *http.Request) {
 	v := activity.Room.Peek(r.Context(), from.Visit(r, id))
 	forbidStoring(w.Header())
 	visitor.Keep(w.Header(), id, v, from.Secure)
-	if !strings.Contains(r.URL.RawQuery, "words=") {
+	tag, wanted := parameter(r.URL.RawQuery, "words")
+	if !wanted {
 		p.writeStatus(w, http.StatusOK, v.Status, "", nil)
 		return
 	}
-	words := english.words(v.Status, activity.Name)
+	shown, _ := parameter(r.URL.RawQuery, "shown")
+	words := activity.languages().named(tag).words(v.Status, activity.Name, readSeen(shown))
 	p.writeStatus(w, http.StatusOK, v.Status, "", &words)
 }
+
+// language remembers the language that a visitor chose, and leads back.
+func (p *Page) language(w http.ResponseWriter, r *http.Request) {
+	if !sameOrigin(r) {
+		refuse(w, http.StatusForbidden, "FORBIDDEN", "Only a page of this site can choose a language.")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, largestTarget)
+	cookie := http.Cookie{
+		Name: languageCookie, Value: r.PostFormValue("lang"), Path: "/",
+		MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteLaxMode, Secure: visitor.From(r).Secure,
+	}
+	if _, err := language.Parse(cookie.Value); err != nil || len(cookie.Value) > longestTag {
+		refuse(w, http.StatusBadRequest, "INVALID_REQUEST", "Say which language: lang=de")
+		return
+	}
+	forbidStoring(w.Header())
+	http.SetCookie(w, &cookie)
+	w.Header().Set("Location", sameSite(r.PostFormValue("to")))
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// longestTag is the longest language tag that anyone uses, in bytes.
+const longestTag = 35
 
 // session tells an admitted visitor the time that remains.
 func (p *Page) session(w http.ResponseWriter, r *http.Request) {
@@ -176,6 +208,17 @@ func activityOf(query string) (int64, bool) {
 		id = int64(n)
 	}
 	return id, id != 0
+}
+
+// parameter returns the value of the first parameter of this name, as it stands
+// in the query.
+func parameter(query, name string) (value string, found bool) {
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, value, _ := strings.Cut(pair, "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // allow reports whether r has the method, HEAD counting as GET; if not it

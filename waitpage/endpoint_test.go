@@ -17,7 +17,7 @@ type told struct {
 	SessionS  *int64 `json:"session_s"`
 	PollAfter *int64 `json:"poll_after_ms"`
 	Code      string
-	Words     *struct{ Title string }
+	Words     *struct{ Title, Detail string }
 }
 
 func (s told) number() int64 {
@@ -79,6 +79,50 @@ func TestStatus_ComesInWordsWhereAsked(t *testing.T) {
 	_, body := ask(t, c, "GET", server.URL+prefix+"/status?activity=123&words=en", "")
 	if s := tell(t, body); s.Words == nil || !strings.HasSuffix(s.Words.Title, " · Spring drop") {
 		t.Errorf("got %s, want words", body)
+	}
+}
+
+func TestStatus_SpeaksTheLanguageOfThePage(t *testing.T) {
+	server, c, _ := heldBrowser(t)
+	for query, want := range map[string]string{
+		"words=de": "Sie sind als Nächstes an der Reihe.", "words=zh-Hant": "下一位就是您。", "words=he": "אתם הבאים בתור.",
+		"words=xx": "You are next.", "words=": "You are next.", "words=de&shown=1.1.": "Sie sind als Nächstes an der Reihe.",
+	} {
+		_, body := ask(t, c, "GET", server.URL+prefix+"/status?activity=123&"+query, "", "Accept-Language: fr")
+		if s := tell(t, body); s.Words == nil || s.Words.Detail != want {
+			t.Errorf("%s: got %s, want %q", query, body, want)
+		}
+	}
+}
+
+func TestLanguage_IsRememberedAndLeadsBack(t *testing.T) {
+	server, c, number := heldBrowser(t)
+	choose := func(body string, lines ...string) *http.Response {
+		r, _ := ask(t, c, "POST", server.URL+prefix+"/language", body, append(lines, "Content-Type: application/x-www-form-urlencoded")...)
+		return r
+	}
+	const own = "Sec-Fetch-Site: same-origin"
+	r := choose("lang=de&to=/drop?size=M", own)
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/drop?size=M" || r.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("got %d %q %q, want 303 back", r.StatusCode, r.Header.Get("Location"), r.Header.Get("Cache-Control"))
+	}
+	if got := r.Header.Get("Set-Cookie"); got != "ropeline-language=de; Path=/; Max-Age=31536000; SameSite=Lax" {
+		t.Errorf("got the cookie %q", got)
+	}
+	r, body := ask(t, c, "GET", server.URL+"/drop", "", "Accept: text/html", "Accept-Language: fr")
+	if got := r.Header.Get("Content-Language"); got != "de" || !strings.Contains(body, `<html lang="de" dir="ltr">`) {
+		t.Errorf("the page is in %q, want German", got)
+	}
+	if _, body := ask(t, c, "GET", server.URL+"/drop", ""); tell(t, body).number() != number {
+		t.Errorf("the choice cost the place: got %s, want number %d", body, number)
+	}
+	for want, r := range map[int]*http.Response{
+		303: choose("lang=ja&to=//evil.test", own), 403: choose("lang=ja", "Sec-Fetch-Site: cross-site"), 400: choose("lang=%0d%0a", own),
+		405: func() *http.Response { r, _ := ask(t, c, "GET", server.URL+prefix+"/language?lang=de", ""); return r }(),
+	} {
+		if r.StatusCode != want || strings.Contains(r.Header.Get("Location"), "evil") {
+			t.Errorf("got %d, leading to %q, want %d", r.StatusCode, r.Header.Get("Location"), want)
+		}
 	}
 }
 

@@ -2,10 +2,12 @@ package waitpage
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ropeline/ropeline/admission"
@@ -34,9 +36,18 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	activity, _ := p.activity(s.Activity) // gone by a reload: the page does without a name
 	form := formOf(w, r)
 	nonce := rand.Text()
+	languages := activity.languages()
+	at := languages.choose(r)
+	c := languages.offered[at]
+	v := c.view(s, activity.Name, form, nonce)
+	v.Base = p.prefix + "/"
+	// A page that stands in for a form would lose it on the way to another.
+	if form == nil && len(languages.offered) > 1 {
+		v.To, v.Options = sameSite(r.URL.RequestURI()), languages.options[at]
+	}
 	b := p.buffer()
 	defer p.release(b)
-	if err := p.template.Execute(b, english.view(s, activity.Name, form, nonce)); err != nil {
+	if err := c.template().Execute(b, v); err != nil {
 		// Only a template that does not fit its view could fail into a buffer; the
 		// visitor is still held, and can read why in JSON.
 		b.Reset()
@@ -46,7 +57,7 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Language", c.lang)
 	h.Set("Content-Security-Policy", policy(nonce, form))
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: with it a browser sends "Origin: null" with the forms of
@@ -62,8 +73,38 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	if code == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfter(s))
 	}
+	// What a visitor filled in is not compressed together with what others may
+	// have put into the address: lengths tell.
+	if form == nil && acceptsGzip(r) {
+		packed := p.buffer()
+		defer p.release(packed)
+		p.compress(packed, b.Bytes())
+		h.Set("Content-Encoding", "gzip")
+		b = packed
+	}
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(code)
 	w.Write(b.Bytes()) // the visitor may have gone; nobody else is to be told
+}
+
+// compress writes body to b as gzip does, at its fastest: a crowd comes at once.
+func (p *Page) compress(b *bytes.Buffer, body []byte) {
+	z := p.packers.Get().(*gzip.Writer)
+	defer p.packers.Put(z)
+	z.Reset(b)
+	z.Write(body) // into memory, which takes all
+	z.Close()
+}
+
+// acceptsGzip reports whether a browser said so; none refuses it in the same
+// breath, as RFC 9110 would let it.
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header["Accept-Encoding"] {
+		if strings.Contains(line, "gzip") && !strings.Contains(line, "gzip;q=0") {
+			return true
+		}
+	}
+	return false
 }
 
 // pageStatus is the HTTP status of the page; waiting is what the operator chose

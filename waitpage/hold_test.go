@@ -1,6 +1,7 @@
 package waitpage_test
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/waitpage"
 )
 
 func TestHold_EachStateHasItsStatusAndCode(t *testing.T) {
@@ -181,27 +183,66 @@ func TestHold_HeaderOfThePage(t *testing.T) {
 func TestHold_PageFitsTheFirstFlight(t *testing.T) {
 	const flight = 10 * 1460
 	server, _ := gateway(t, oneInside())
-	ask(t, browser(t), "GET", server.URL+"/drop", "") // takes the seat
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/drop", nil)
-	if err != nil {
-		t.Fatal(err)
+	ask(t, browser(t), "GET", server.URL+"/drop", "")      // takes the seat
+	transport := &http.Transport{DisableCompression: true} // of what is sent here, not of what comes
+	t.Cleanup(transport.CloseIdleConnections)
+	for _, lang := range languages {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/drop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/html")
+		r.Header.Set("Accept-Language", lang)
+		r.Header.Set("Accept-Encoding", "gzip, deflate, br, zstd")
+		answer, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, err := httputil.DumpResponse(answer, true)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const large = 40 // what numbers in the millions would add
+		if size := len(sent) + large; size > flight || len(answer.Cookies()) == 0 || answer.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("%s: the page is %d bytes with its header and %d tickets, want at most %d with one, compressed", lang, size, len(answer.Cookies()), flight)
+		}
+		if got := answer.Header.Get("Content-Language"); got != lang {
+			t.Errorf("the page is in %s, want %s", got, lang)
+		}
+		t.Logf("%s: %d bytes", lang, len(sent))
 	}
-	r.Header.Set("Accept", "text/html")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent, err := httputil.DumpResponse(answer, true)
-	answer.Body.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const large = 40 // what numbers in the millions would add
-	if size := len(sent) + large; size > flight || len(answer.Cookies()) == 0 {
-		t.Errorf("the page is %d bytes with its header and %d tickets, want at most %d with one", size, len(answer.Cookies()), flight)
-	}
-	t.Logf("%d bytes", len(sent))
 }
+
+func TestHold_PageIsTheSameCompressedAndNot(t *testing.T) {
+	r := navigation("GET", "/drop", nil)
+	plain := hold(named("Spring drop", 0), r, waiting())
+	r.Header.Set("Accept-Encoding", "gzip")
+	packed := hold(named("Spring drop", 0), r, waiting())
+	if got := packed.Header.Get("Content-Length"); got != strconv.FormatInt(packed.ContentLength, 10) || plain.Header.Get("Content-Encoding") != "" {
+		t.Errorf("got Content-Length %q of %d bytes; uncompressed: Content-Encoding %q", got, packed.ContentLength, plain.Header.Get("Content-Encoding"))
+	}
+	unpacked, err := gzip.NewReader(packed.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := regexp.MustCompile(`nonce="\w+"`)
+	if got, want := nonce.ReplaceAllString(string(body), ""), nonce.ReplaceAllString(read(t, plain), ""); got != want {
+		t.Error("the page is another one when it is compressed")
+	}
+	form := sent("/drop", "a=1")
+	form.Header.Set("Accept-Encoding", "gzip")
+	if got := hold(named("Spring drop", 0), form, waiting()).Header.Get("Content-Encoding"); got != "" {
+		t.Errorf("what a visitor filled in is compressed: %q", got)
+	}
+}
+
+// languages are those that the program carries.
+var languages = []string{"en", "zh-Hant", "zh-Hans", "ja", "ko", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "vi", "th", "id", "ar", "he"}
 
 func TestHold_ReadsWellWithoutScripts(t *testing.T) {
 	root := parse(t, read(t, hold(named("Spring drop", 0), navigation("GET", "/drop", nil), waiting())))
@@ -228,6 +269,44 @@ func TestHold_ReadsWellWithoutScripts(t *testing.T) {
 	}
 	if refresh != "30" {
 		t.Errorf("got refresh %q, want 30", refresh)
+	}
+}
+
+func TestHold_LanguagesCanBeChosen(t *testing.T) {
+	all, err := waitpage.OpenLanguages("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := all.Offer([]string{"ar"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := func(l *waitpage.Languages) *waitpage.Page {
+		return waitpage.New(prefix, func(int64) (waitpage.Activity, bool) { return waitpage.Activity{Languages: l}, true })
+	}
+	root := parse(t, read(t, hold(page(nil), navigation("GET", "/drop?a=b&c=%22", nil), waiting())))
+	if got := len(root.all("option")); got != len(languages) {
+		t.Errorf("%d languages to choose from, want %d", got, len(languages))
+	}
+	to := ""
+	for _, input := range root.all("input") {
+		if input.Parent.Data == "form" && input.Parent.Attr[0].Val == "languages" {
+			to = input.attr("value")
+		}
+	}
+	if to != "/drop?a=b&c=%22" {
+		t.Errorf("the choice leads to %q", to)
+	}
+	root = parse(t, read(t, hold(page(one), navigation("GET", "/drop", nil), waiting())))
+	if got := len(root.all("select")); got != 0 {
+		t.Error("there is a choice of one")
+	}
+	if html := root.all("html")[0]; html.attr("lang") != "ar" || html.attr("dir") != "rtl" {
+		t.Errorf("the page is in %q %q, want ar rtl", html.attr("lang"), html.attr("dir"))
+	}
+	root = parse(t, read(t, hold(page(nil), sent("/drop", "a=1"), waiting())))
+	if len(root.all("select")) != 0 {
+		t.Error("a choice would throw a held form away")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"strings"
 	text "text/template"
+	"unicode/utf8"
 
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/web"
@@ -15,27 +16,30 @@ type view struct {
 	Name     string
 	State    string
 	Activity int64
-	Number   string // the ticket's number; "": none
+	Ticket   string // "": none
 	Message  string
 	Words    words
 	Long     bool // the large figure needs a smaller type
 	Enter    bool // asking again would help
 	Refresh  bool // without scripts the page may load itself again
 	Form     *heldForm
-	Status   template.JS // the status document, its <, > and & escaped
+	Base     string        // the reserved prefix and a slash
+	To       string        // where the page stands, for who chooses a language; "": it is no address
+	Options  template.HTML // the languages to choose from; "": there is no choice
+	Status   template.JS   // the status document, its <, > and & escaped
 }
 
 // parsePage makes the page's template in the language of c. It fills in, between
 // [[ and ]], what is the same for every visitor, and leaves to each visit what
 // stands between {{ and }}. html/template then sees the style and the script in
 // their places: it drops their comments and knows every context.
-func parsePage(prefix string, c *catalog) *template.Template {
+func parsePage(c *catalog) *template.Template {
 	var source strings.Builder
 	err := text.Must(text.New("waitpage").Delims("[[", "]]").Parse(web.Page)).Execute(&source, struct {
-		Lang, Base, Style, Client, Script string
-		Fixed                             *fixed
+		Lang, Style, Client, Script string
+		Words                       *catalog
 	}{
-		c.lang, prefix + "/", squeezeStyle(web.PageStyle), squeeze(web.Client), squeeze(web.PageScript), &c.fixed,
+		c.lang, squeezeStyle(web.PageStyle), squeeze(web.Client), squeeze(web.PageScript), c,
 	})
 	if err != nil {
 		panic(err) // of embedded files only
@@ -79,7 +83,7 @@ func mayEnter(s admission.Status) bool {
 }
 
 func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce string) view {
-	w := c.words(s, name)
+	w := c.words(s, name, seen{})
 	v := view{
 		Nonce:    nonce,
 		Name:     plain(name),
@@ -87,14 +91,14 @@ func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce st
 		Activity: s.Activity,
 		Message:  s.Message,
 		Words:    w,
-		Long:     len(w.Heading[1]) > 5,
+		Long:     utf8.RuneCountInString(w.Heading[1]) > 5,
 		Enter:    mayEnter(s),
 		Refresh:  form == nil && s.State != admission.StateEnded,
 		Form:     form,
 		Status:   template.JS(appendStatus(nil, s, "", nil)),
 	}
 	if s.Number > 0 {
-		v.Number = c.number(s.Number)
+		v.Ticket = fill(c.Ticket, "{n}", c.number(s.Number))
 	}
 	return v
 }

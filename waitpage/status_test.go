@@ -52,8 +52,13 @@ type documentWords struct {
 	Detail  string    `json:"detail"`
 	Label   string    `json:"label"`
 	Wait    string    `json:"wait"`
+	Reason  string    `json:"reason"`
 	Note    string    `json:"note"`
+	Band    *[2]int64 `json:"band"`
 }
+
+// english are the words of the first language there is.
+var english = builtIn().offered[0]
 
 func documentOf(s admission.Status, code Code, w *words) document {
 	count := func(n int64) *int64 {
@@ -89,7 +94,10 @@ func documentOf(s admission.Status, code Code, w *words) document {
 		d.Session = seconds(s.Session)
 	}
 	if w != nil {
-		d.Words = (*documentWords)(w)
+		d.Words = &documentWords{w.Title, w.Heading, w.Detail, w.Label, w.Wait, w.Reason, w.Note, nil}
+		if w.Band.Known {
+			d.Words.Band = &[2]int64{*seconds(w.Band.Low), *seconds(w.Band.High)}
+		}
 	}
 	return d
 }
@@ -175,7 +183,7 @@ func FuzzStatusJSON(f *testing.F) {
 		}
 		var w *words
 		if flags&64 > 0 {
-			made := english.words(s, name)
+			made := english.words(s, name, seen{high: time.Duration(low) * time.Second, position: position})
 			w = &made
 		}
 		want, err := json.Marshal(documentOf(s, code, w))
@@ -240,7 +248,7 @@ func TestCountdown_ReadsAsTheClockOfThePage(t *testing.T) {
 		24*time.Hour - time.Second:    "23:59:59",
 		51*time.Hour + time.Minute:    "2d 3h",
 	} {
-		if got := countdown(d); got != want {
+		if got := english.countdown(d); got != want {
 			t.Errorf("countdown(%s) = %q, want %q", d, got, want)
 		}
 	}
@@ -269,11 +277,13 @@ func TestWords_EveryStateIsWorded(t *testing.T) {
 			if flags&64 > 0 {
 				s.Stock = admission.Stock{Counted: true, Left: int64(flags & 2)}
 			}
-			for _, name := range []string{"", "Spring drop"} {
-				w := english.words(s, name)
-				all := strings.Join([]string{w.Title, w.Heading[0], w.Heading[1], w.Heading[2], w.Detail, w.Label, w.Wait, w.Note}, "|")
-				if w.Title == "" || w.Heading[0] == "" || strings.ContainsAny(all, "{}") {
-					t.Errorf("%+v reads %q", s, all)
+			for _, c := range builtIn().offered {
+				for _, name := range []string{"", "Spring drop"} {
+					w := c.words(s, name, seen{})
+					all := strings.Join([]string{w.Title, w.Heading[0], w.Heading[1], w.Heading[2], w.Detail, w.Label, w.Wait, w.Note}, "|")
+					if w.Title == "" || w.Heading[0] == "" || strings.ContainsAny(all, "{}") {
+						t.Errorf("%s: %+v reads %q", c.lang, s, all)
+					}
 				}
 			}
 		}
@@ -293,12 +303,12 @@ func TestWords_TellWhatIsLeftWhereItIsTold(t *testing.T) {
 		{admission.Stock{Counted: true, Left: 1}, "1 is left. There may be none left when your turn comes.", "|"},
 	} {
 		s.Stock = c.stock
-		if got := english.words(s, "").Detail; !strings.Contains(got, c.has) || strings.Contains(got, c.hasnt) {
+		if got := english.words(s, "", seen{}).Detail; !strings.Contains(got, c.has) || strings.Contains(got, c.hasnt) {
 			t.Errorf("%+v reads %q, want %q in it and not %q", c.stock, got, c.has, c.hasnt)
 		}
 	}
 	s.State, s.Stock = admission.StateEnded, admission.Stock{Counted: true}
-	if got := english.words(s, "Spring drop"); got.Heading[0] != "Spring drop is sold out" {
+	if got := english.words(s, "Spring drop", seen{}); got.Heading[0] != "Spring drop is sold out" {
 		t.Errorf("sold out reads %+v", got)
 	}
 }

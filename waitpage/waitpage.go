@@ -9,8 +9,8 @@ package waitpage
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
-	"html/template"
 	"sync"
 
 	"github.com/ropeline/ropeline/admission"
@@ -32,7 +32,17 @@ type Activity struct {
 	// PageStatus is the HTTP status of the page while a visitor waits. 0: 200.
 	PageStatus int
 
+	// Languages are those that the page is offered in. nil: the built-in ones.
+	Languages *Languages
+
 	Room Room
+}
+
+func (a Activity) languages() *Languages {
+	if a.Languages == nil {
+		return builtIn()
+	}
+	return a.Languages
 }
 
 // Page is the waiting page with all that belongs to it. It is safe for
@@ -40,11 +50,11 @@ type Activity struct {
 type Page struct {
 	prefix    string
 	activity  func(id int64) (Activity, bool)
-	template  *template.Template
 	assets    map[string]asset // by file name under assets/
 	clientURL string
 
 	buffers sync.Pool // *bytes.Buffer: a page or a status before it is sent
+	packers sync.Pool // *gzip.Writer
 }
 
 // New makes the waiting page of a gateway. prefix is the reserved path prefix,
@@ -57,8 +67,14 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 	p := &Page{
 		prefix:   prefix,
 		activity: activity,
-		template: parsePage(prefix, &english),
 		buffers:  sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		packers: sync.Pool{New: func() any {
+			z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+			if err != nil {
+				panic(err) // there is such a level
+			}
+			return z
+		}},
 	}
 	p.assets, p.clientURL = hashAssets(prefix)
 	return p
@@ -66,7 +82,7 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 
 // largestKept is the largest buffer that goes back to the pool: twice a page. A
 // held form makes a page of some hundred KiB, which would otherwise stay.
-const largestKept = 32 << 10
+const largestKept = 64 << 10
 
 func (p *Page) buffer() *bytes.Buffer { return p.buffers.Get().(*bytes.Buffer) }
 

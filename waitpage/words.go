@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/feature/plural"
+
 	"github.com/ropeline/ropeline/admission"
 )
 
@@ -17,7 +19,9 @@ type words struct {
 	Detail  string
 	Label   string // what Wait is
 	Wait    string
+	Reason  string // why Wait is longer than what was shown before
 	Note    string
+	Band    admission.Wait // what Wait says
 }
 
 func (w *words) append(b []byte) []byte {
@@ -35,100 +39,115 @@ func (w *words) append(b []byte) []byte {
 	b = appendString(b, w.Label)
 	b = append(b, `,"wait":`...)
 	b = appendString(b, w.Wait)
+	b = append(b, `,"reason":`...)
+	b = appendString(b, w.Reason)
 	b = append(b, `,"note":`...)
 	b = appendString(b, w.Note)
-	return append(b, '}')
+	b = append(b, `,"band":`...)
+	if !w.Band.Known {
+		return append(b, "null}"...)
+	}
+	b = append(b, '[')
+	b = appendSeconds(b, w.Band.Low)
+	b = append(b, ',')
+	b = appendSeconds(b, w.Band.High)
+	return append(b, ']', '}')
 }
 
-// words tells s, of the activity called name, in the language of c.
-func (c *catalog) words(s admission.Status, name string) words {
+// words tells s, of the activity called name, in the language of c, to a tab
+// that was shown was.
+func (c *catalog) words(s admission.Status, name string, was seen) words {
 	name = plain(name)
-	w := c.sentences(s, name)
+	w := c.sentences(s, name, was)
 	if name != "" {
 		w.Title += " · " + name
 	}
 	return w
 }
 
-func (c *catalog) sentences(s admission.Status, name string) words {
+func (c *catalog) sentences(s admission.Status, name string, was seen) words {
 	if name == "" {
-		name = c.nameless
+		name = c.Nameless
 	}
 	switch s.State {
 	case admission.StateReady, admission.StateAdmitted:
-		w := words{Title: c.readyTitle, Heading: heading(c.ready), Detail: c.readyDetail}
+		w := words{Title: c.ReadyTitle, Heading: heading(c.Ready), Detail: c.ReadyDetail}
 		if s.Claim > 0 {
-			w.Note = strings.ReplaceAll(c.readyNote, "{time}", c.seconds(int64(s.Claim/time.Second)))
+			w.Note = fill(c.ReadyNote, "{clock}", c.clock(s.Claim/time.Second*time.Second))
 		}
 		return w
 	case admission.StateEnded:
 		if s.Stock.SoldOut() {
-			return words{Title: c.soldTitle, Heading: heading(fill(c.sold, "{name}", name)), Detail: c.soldDetail, Note: c.again}
+			return words{Title: c.SoldTitle, Heading: heading(fill(c.Sold, "{name}", name)), Detail: c.SoldDetail, Note: c.Again}
 		}
-		return words{Title: c.endedTitle, Heading: heading(fill(c.ended, "{name}", name)), Detail: c.endedDetail}
+		return words{Title: c.EndedTitle, Heading: heading(fill(c.Ended, "{name}", name)), Detail: c.EndedDetail}
 	case admission.StateFull:
-		return words{Title: c.fullTitle, Heading: heading(c.full), Detail: c.fullDetail, Note: c.again}
+		return words{Title: c.FullTitle, Heading: heading(c.Full), Detail: c.FullDetail, Note: c.Again}
 	case admission.StateClosed:
-		return words{Title: c.closedTitle, Heading: heading(c.closed), Detail: fill(c.closedDetail, "{name}", name), Note: c.again}
+		return words{Title: c.ClosedTitle, Heading: heading(c.Closed), Detail: fill(c.ClosedDetail, "{name}", name), Note: c.Again}
 	}
 	if s.Unavailable {
 		if s.Number == 0 {
-			return words{Title: c.momentTitle, Heading: heading(c.moment), Detail: c.momentAway}
+			return words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentAway}
 		}
-		return words{Title: c.awayTitle, Heading: heading(c.away), Detail: c.awayDetail}
+		return words{Title: c.AwayTitle, Heading: heading(c.Away), Detail: c.AwayDetail}
 	}
 	switch s.State {
 	case admission.StateBefore:
 		return c.before(s)
 	case admission.StateDrawing:
-		return words{Title: c.drawingTitle, Heading: heading(c.drawing), Detail: c.drawingDetail}
+		return words{Title: c.DrawingTitle, Heading: heading(c.Drawing), Detail: c.DrawingDetail}
 	case admission.StateWaiting:
-		return c.waiting(s)
+		return c.waiting(s, was)
 	}
-	return words{Title: c.momentTitle, Heading: heading(c.moment), Detail: c.momentDetail}
+	return words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentDetail}
 }
 
 func (c *catalog) before(s admission.Status) words {
-	w := words{Title: c.beforeTitle, Heading: heading(c.beforeOpen), Note: c.beforeNote}
+	w := words{Title: c.BeforeTitle, Heading: heading(c.BeforeOpen), Note: c.BeforeNote}
 	if !s.StartsAt.IsZero() {
-		w.Heading = [3]string{c.beforeClock, countdown(s.StartsAt.Sub(s.UpdatedAt)), ""}
-		w.Label = c.beforeLabel
-		w.Wait = s.StartsAt.UTC().Format(c.instant)
+		w.Heading = [3]string{c.BeforeClock, c.countdown(s.StartsAt.Sub(s.UpdatedAt)), ""}
+		w.Label = c.BeforeLabel
+		w.Wait = s.StartsAt.UTC().Format(c.Instant)
 	}
 	if s.Position > 0 {
-		w.Detail = fill(c.beforePlace, "{n}", c.number(s.Position))
+		w.Detail = fill(c.BeforePlace, "{n}", c.number(s.Position))
 	} else if s.Number > 0 {
-		w.Detail = c.beforeTicket
+		w.Detail = c.BeforeTicket
 	}
 	return w
 }
 
-func (c *catalog) waiting(s admission.Status) words {
-	w := words{Title: c.waitingTitle, Heading: heading(c.waitingAnywhere), Label: c.waitLabel, Wait: c.wait(s.Wait), Note: c.waitingNote}
+func (c *catalog) waiting(s admission.Status, was seen) words {
+	band, reason := c.narrow(s, was)
+	w := words{
+		Title: c.WaitingTitle, Heading: heading(c.WaitingAnywhere), Label: c.WaitLabel,
+		Wait: c.wait(band), Reason: reason, Note: c.WaitingNote, Band: band,
+	}
 	if s.Position > 0 {
 		position := c.number(s.Position)
-		before, after, _ := strings.Cut(c.waitingAt, "{n}")
+		before, after, _ := strings.Cut(c.WaitingAt, "{n}")
 		w.Title = position
 		w.Heading = [3]string{strings.TrimSpace(before), position, strings.TrimSpace(after)}
-		w.Detail = c.next
+		w.Detail = c.Next
 		if s.Position > 1 {
-			w.Detail = c.people(s.Position-1, c.ahead)
+			w.Detail = c.people(s.Position-1, c.Ahead)
 		}
 		if s.Behind > 0 {
-			w.Detail += "\n" + c.people(s.Behind, c.behind)
+			w.Detail += "\n" + c.people(s.Behind, c.Behind)
 		}
 	}
 	if s.Stock.Counted && s.Position > 0 {
-		w.Detail += "\n" + c.people(s.Stock.Left, c.left)
+		w.Detail += "\n" + c.people(s.Stock.Left, c.Left)
 		if s.Position > s.Stock.Left {
-			w.Detail += " " + c.tooFew
+			w.Detail += " " + c.TooFew
 		}
 	}
 	if s.Lapsed {
-		w.Note = c.lapsedNote
+		w.Note = c.LapsedNote
 	}
 	if s.Paused {
-		w.Label, w.Wait, w.Note = "", c.paused, c.pausedNote
+		w.Label, w.Wait, w.Reason, w.Note, w.Band = "", c.Paused, "", c.PausedNote, admission.Wait{}
 	}
 	return w
 }
@@ -138,7 +157,7 @@ func (c *catalog) waiting(s admission.Status) words {
 // rounding, so it never promises what the estimate did not.
 func (c *catalog) wait(w admission.Wait) string {
 	if !w.Known {
-		return c.waitUnknown
+		return c.WaitUnknown
 	}
 	step := time.Minute
 	switch {
@@ -151,30 +170,36 @@ func (c *catalog) wait(w admission.Wait) string {
 	high := max((w.High+step-1)/step*step, low, step)
 	switch {
 	case low >= 24*time.Hour:
-		return c.waitDays
+		return c.WaitDays
 	case low == 0 && high == time.Minute:
-		return c.waitMinute
+		return c.WaitMinute
 	case low == 0:
-		return fill(c.waitUpTo, "{time}", c.span(high))
+		return fill(c.WaitUpTo, "{time}", c.span(high, ""))
 	case low == high:
-		return fill(c.waitAbout, "{time}", c.span(high))
+		return fill(c.WaitAbout, "{time}", c.span(high, ""))
 	case step == 30*time.Minute:
-		return fill(c.waitAbout, "{time}", c.halves(low)+"–"+c.span(high))
+		return fill(c.WaitAbout, "{time}", c.span(high, c.halves(low)))
 	default:
-		return fill(c.waitAbout, "{time}", strconv.Itoa(int(low/time.Minute))+"–"+c.span(high))
+		return fill(c.WaitAbout, "{time}", c.span(high, strconv.Itoa(int(low/time.Minute))))
 	}
 }
 
-// span words whole minutes up to an hour and a half, half hours beyond.
-func (c *catalog) span(d time.Duration) string {
-	switch {
-	case d == time.Minute:
-		return c.minute
-	case d <= 90*time.Minute:
-		return fill(c.minutes, "{n}", strconv.Itoa(int(d/time.Minute)))
-	default:
-		return fill(c.hours, "{n}", c.halves(d))
+// span words whole minutes up to an hour and a half, half hours beyond. With a
+// low it is the range from there, in the same unit; the form is then that of
+// the far end, unless it spells its number out.
+func (c *catalog) span(high time.Duration, low string) string {
+	units, whole, half, n := c.Minutes, int64(high/time.Minute), false, strconv.Itoa(int(high/time.Minute))
+	if high > 90*time.Minute {
+		units, whole, half, n = c.Hours, int64(high/time.Hour), high%time.Hour > 0, c.halves(high)
 	}
+	unit := units[pluralOf(c.tag, whole, half)]
+	if low != "" {
+		if !strings.Contains(unit, "{n}") {
+			unit = units[plural.Other]
+		}
+		n = fill(fill(c.Range, "{low}", low), "{high}", n)
+	}
+	return fill(unit, "{n}", n)
 }
 
 func (c *catalog) halves(d time.Duration) string {
@@ -182,37 +207,27 @@ func (c *catalog) halves(d time.Duration) string {
 	if d%time.Hour < 30*time.Minute {
 		return strconv.Itoa(whole)
 	}
-	if whole == 0 {
-		return "½"
+	if whole == 0 && c.Half == "½" {
+		return c.Half
 	}
-	return strconv.Itoa(whole) + "½"
+	return strconv.Itoa(whole) + c.Half
 }
 
 // people picks the form for n of a sentence about people, or what they want.
-func (c *catalog) people(n int64, forms [2]string) string {
-	if n == 1 {
-		return forms[0]
-	}
-	return fill(forms[1], "{n}", c.number(n))
+func (c *catalog) people(n int64, forms plurals) string {
+	return fill(forms[pluralOf(c.tag, n, false)], "{n}", c.number(n))
 }
 
-func (c *catalog) seconds(n int64) string {
-	if n == 1 {
-		return c.second
-	}
-	return fill(c.secondsMany, "{n}", c.number(n))
-}
-
-// number writes n with its thousands grouped.
+// number writes n with its thousands grouped, as the page's own script does.
 func (c *catalog) number(n int64) string {
 	digits := strconv.FormatInt(n, 10)
-	if len(digits) <= 3 {
+	if len(digits) < c.GroupFrom {
 		return digits
 	}
 	var b strings.Builder
 	for i, d := range digits {
 		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteString(c.group)
+			b.WriteString(c.Group)
 		}
 		b.WriteRune(d)
 	}
@@ -221,14 +236,25 @@ func (c *catalog) number(n int64) string {
 
 // countdown writes d as the page's own clock does: 01:02:03, or 2d 1h where
 // seconds would be noise.
-func countdown(d time.Duration) string {
+func (c *catalog) countdown(d time.Duration) string {
 	left := int(max(d+time.Second-1, 0) / time.Second)
 	if days := left / 86400; days > 0 {
-		return strconv.Itoa(days) + "d " + strconv.Itoa(left/3600%24) + "h"
+		return fill(fill(c.ClockDays, "{d}", strconv.Itoa(days)), "{h}", strconv.Itoa(left/3600%24))
 	}
-	two := func(n int) string { return string([]byte{'0' + byte(n/10), '0' + byte(n%10)}) }
 	return two(left/3600) + ":" + two(left/60%60) + ":" + two(left%60)
 }
+
+// clock writes a shorter countdown: 1:05.
+func (c *catalog) clock(d time.Duration) string {
+	left := int(max(d+time.Second-1, 0) / time.Second)
+	if left >= 3600 {
+		return c.countdown(d)
+	}
+	return strconv.Itoa(left/60) + ":" + two(left%60)
+}
+
+// two writes n with two digits.
+func two(n int) string { return string([]byte{'0' + byte(n/10%10), '0' + byte(n%10)}) }
 
 func heading(sentence string) [3]string { return [3]string{sentence, "", ""} }
 

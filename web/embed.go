@@ -2,7 +2,7 @@
 // mean, and who gets which, is decided by the packages that serve them.
 package web
 
-import _ "embed"
+import "embed"
 
 // Page is the html/template source of the waiting page.
 //
@@ -29,3 +29,9 @@ var Client string
 //
 //go:embed assets/queue.js
 var Queue string
+
+// Words are the sentences of the waiting page: words/<tag>.json for each
+// language, named by its BCP 47 tag.
+//
+//go:embed words/*.json
+var Words embed.FS

@@ -71,6 +71,10 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return err
 	}
+	words, err := openWords(next)
+	if err != nil {
+		return err
+	}
 	all := g.offers(next)
 	activities := make([]admission.Activity, len(all))
 	for i, o := range all {
@@ -88,7 +92,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	offered := make([]api.Offered, len(all))
 	for i, o := range all {
 		id := o.line.Activity
-		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Room: opened.Room(id)}
+		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Room: opened.Room(id)}
 		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
 		if o.made {
 			offered[i].Source = api.FromAPI

@@ -138,3 +138,24 @@ func TestKeyring_StoreThatLostItsKeysGetsThemBack(t *testing.T) {
 		t.Errorf("the store keeps %v, %v; want the new gateway's key, which signs, and the old one's", kept, err)
 	}
 }
+
+func TestValidate_SaysWhatIsWrongWithTheWords(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "de.json"), []byte(`{"left": {"one": "1"}, "ready": ""}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const activity = "activities: [{id: 1, name: A, capacity: 1, page: {languages: [de, sv]}}]\n"
+	for text, want := range map[string]string{
+		shopOnly + "words: " + dir + "\n": ":3:8: words: de.json: ready: is missing",
+		shopOnly + activity:               ":3:62: activities[0].page.languages: there is no language \"sv\"; there are en, ar,",
+	} {
+		path := write(t, text)
+		status, out, _ := command(t, nil, "validate", "--config", path)
+		if status != exitRefused || !strings.Contains(out, path+want) {
+			t.Errorf("validate: got %d %q, want %q", status, out, want)
+		}
+		if status, _, errs := command(t, nil, "run", "--config", path); status != exitRefused || !strings.Contains(errs, want) {
+			t.Errorf("run: got %d %q, want %q", status, errs, want)
+		}
+	}
+}

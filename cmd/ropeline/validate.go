@@ -20,6 +20,9 @@ file:line:column: path: what. Exit 0 if the gateway would start on it, 1 if not.
 	path := configFlag(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := config.Load(*path, environ)
+		if err == nil {
+			_, err = openWords(loaded)
+		}
 		var problems config.Problems
 		if errors.As(err, &problems) {
 			for _, p := range problems {
