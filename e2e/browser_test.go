@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -152,6 +154,38 @@ func evaluate[T any](p *tab, expression string) (T, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	return chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+}
+
+// call calls a method of the browser.
+func call[P, R any](p *tab, what string, method cdp.Command[P, R], params P) (result R) {
+	p.t.Helper()
+	p.do(what, chromedp.Func(func(ctx context.Context, target *chromedp.Target) (err error) {
+		result, err = cdp.Call(ctx, target, method, params)
+		return err
+	}))
+	return result
+}
+
+// DisableScripts has the tab run no script of its pages.
+func (p *tab) DisableScripts() {
+	p.t.Helper()
+	call(p, "disable scripts", emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+}
+
+// Hide has the page believe that its tab is behind others, or is not: a
+// Chromium without a screen shows every tab.
+func (p *tab) Hide(yes bool) {
+	p.t.Helper()
+	p.Run(fmt.Sprintf(`Object.defineProperty(document, "hidden", {get: () => %t, configurable: true});
+		document.dispatchEvent(new Event("visibilitychange")), true`, yes))
+}
+
+// Run evaluates an expression in the page for what it does.
+func (p *tab) Run(expression string) {
+	p.t.Helper()
+	if _, err := evaluate[any](p, expression); err != nil {
+		p.t.Fatalf("run %.80s: %v", expression, err)
+	}
 }
 
 // Text returns what a reader sees of an element, "" where there is none.

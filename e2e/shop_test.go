@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"html"
 	"net"
@@ -95,6 +97,15 @@ const homePage = `<!doctype html><html lang="en"><title>Shop</title><link rel="i
 <textarea name="note">Grüße &amp; &lt;b&gt; "quoted"
 second line</textarea><button id="buy">Buy</button></form></html>`
 
+// stayScript is all that a page of the shop needs to tell its visitors when
+// their time ends.
+const stayScript = `ropeline.session.watch(7, {warn: 9});`
+
+var stayHash = func() string {
+	sum := sha256.Sum256([]byte(stayScript))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}()
+
 func (s *shop) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -110,6 +121,12 @@ func (s *shop) handler() http.Handler {
 	}
 	mux.HandleFunc("/drop", inside)
 	mux.HandleFunc("/drop/", inside)
+	mux.HandleFunc("/drop/stay", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self' 'sha256-"+stayHash+"'; connect-src 'self'; img-src data:")
+		fmt.Fprint(w, `<!doctype html><html lang="de-AT"><title>Stay</title><link rel="icon" href="data:,"><h1 id="inside">Inside</h1>
+<script src="/_ropeline/client.js"></script><script>`+stayScript+`</script></html>`)
+	})
 	mux.HandleFunc("POST /drop/buy", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Ropeline-Command", "converted")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

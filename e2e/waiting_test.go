@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"context"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
 )
 
 // TestWaiting tells the stories of people before the waiting page, in one
@@ -32,6 +27,14 @@ func TestWaiting(t *testing.T) {
 	story("the page works without JavaScript", withoutScripts)
 	story("a form that was held is sent once, when the turn comes", heldForm)
 	story("a visitor can leave the line", leaveTheLine)
+	story("a hidden tab says that the turn came, and goes in when it is seen", turnWhileHidden)
+	story("of two tabs in sight, one goes in", tabsInSight)
+	story("who asks for it is told of the turn, and nobody is asked first", toldOfTheTurn)
+	story("the wait grows only with a reason, over a reload too", waitGrows)
+	story("a page that is offline says so and comes back", offline)
+	story("a language is chosen, and stays", languageChosen)
+	story("a language is chosen without JavaScript", languageWithoutScripts)
+	story("who is inside is told when the time ends, and can stay", sessionNotice)
 }
 
 func enterInTurn(t *testing.T, b *browser) {
@@ -99,9 +102,17 @@ func secondTab(t *testing.T, b *browser) {
 		t.Errorf("the next visitor got %+v, want number 3 at position 2", got)
 	}
 	other.Leave(t)
-	// One turn lets both tabs in, into one session.
+	// The tab in front goes in, and the other says so.
+	two.Hide(true)
 	inside.Leave(t)
 	one.WaitInside(2)
+	two.Wait("the other tab says that this one went in", `document.getElementById("page").dataset.state === "elsewhere"`)
+	if got := two.Text(".elsewhere"); !strings.Contains(got, "You went in in another tab") || two.Title() != "You went in in another tab" {
+		t.Errorf("the other tab says %q under the title %q", got, two.Title())
+	}
+	// It may go in as well, into the same session.
+	two.Hide(false)
+	two.Click(".elsewhere a")
 	two.WaitInside(2)
 	eventually(t, "both tabs are one session", func() bool {
 		return g.Metric(`ropeline_active_sessions{activity="7"}`) == 1 && g.Metric(`ropeline_queue_issued{activity="7"}`) >= 3
@@ -187,10 +198,7 @@ func withoutScripts(t *testing.T, b *browser) {
 	g := start(t, settings(openShop(t), oneSeat))
 	inside := full(t, g)
 	p := b.Person(t, g)
-	p.do("disable scripts", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-		return err
-	}))
+	p.DisableScripts()
 	p.Open("/drop")
 	const check = "noscript a"
 	p.Wait("the page offers to check", `document.querySelector("noscript a") !== null`)

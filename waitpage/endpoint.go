@@ -82,7 +82,7 @@ func (p *Page) language(w http.ResponseWriter, r *http.Request) {
 		Name: languageCookie, Value: r.PostFormValue("lang"), Path: "/",
 		MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteLaxMode, Secure: visitor.From(r).Secure,
 	}
-	if _, err := language.Parse(cookie.Value); err != nil || len(cookie.Value) > longestTag {
+	if _, err := language.Parse(cookie.Value); len(cookie.Value) > longestTag || err != nil {
 		refuse(w, http.StatusBadRequest, "INVALID_REQUEST", "Say which language: lang=de")
 		return
 	}
@@ -91,9 +91,6 @@ func (p *Page) language(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", sameSite(r.PostFormValue("to")))
 	w.WriteHeader(http.StatusSeeOther)
 }
-
-// longestTag is the longest language tag that anyone uses, in bytes.
-const longestTag = 35
 
 // session tells an admitted visitor the time that remains.
 func (p *Page) session(w http.ResponseWriter, r *http.Request) {
@@ -107,11 +104,20 @@ func (p *Page) session(w http.ResponseWriter, r *http.Request) {
 	visitor.Keep(w.Header(), id, v, from.Secure)
 	b := p.buffer()
 	defer p.release(b)
-	b.Write(appendSession(b.AvailableBuffer(), v.Status))
+	var c *catalog
+	if tag, wanted := parameter(r.URL.RawQuery, "words"); wanted {
+		c = activity.languages().named(tag)
+		if tag == "" {
+			c = activity.languages().offered[activity.languages().choose(r)]
+		}
+	}
+	b.Write(appendSession(b.AvailableBuffer(), v.Status, c))
 	writeJSON(w, http.StatusOK, b)
 }
 
-func appendSession(b []byte, s admission.Status) []byte {
+// appendSession appends what is left of a session, with what the notice in the
+// shop says in the language of c; nil: without words.
+func appendSession(b []byte, s admission.Status, c *catalog) []byte {
 	b = append(b, `{"activity":`...)
 	b = strconv.AppendInt(b, s.Activity, 10)
 	b = append(b, `,"state":`...)
@@ -124,6 +130,16 @@ func appendSession(b []byte, s admission.Status) []byte {
 	}
 	b = append(b, `,"updated_at":`...)
 	b = appendTime(b, s.UpdatedAt)
+	if c != nil {
+		for _, word := range [...][2]string{
+			{`,"words":{"lang":`, c.lang}, {`,"direction":`, c.Direction}, {`,"ends":`, c.SessionEnds},
+			{`,"last":`, c.SessionLast}, {`,"stay":`, c.SessionStay}, {`,"over":`, c.SessionOver},
+		} {
+			b = append(b, word[0]...)
+			b = appendString(b, word[1])
+		}
+		b = append(b, '}')
+	}
 	return append(b, '}', '\n')
 }
 

@@ -202,6 +202,25 @@ func TestSession_TellsTheTimeThatRemains(t *testing.T) {
 	}
 }
 
+func TestSession_ComesInWordsWhereAsked(t *testing.T) {
+	server, _ := gateway(t, oneInside())
+	c := browser(t)
+	ask(t, c, "GET", server.URL+"/drop", "")
+	for query, want := range map[string]string{"": "", "&words=de": "de", "&words=de-AT": "de", "&words=": "fr", "&words=sw": "en", "&words=" + strings.Repeat("x-", 500): "en"} {
+		_, body := ask(t, c, "GET", server.URL+prefix+"/session?activity=123"+query, "", "Accept-Language: fr")
+		var s struct {
+			State string
+			Words struct{ Lang, Direction, Ends, Last, Stay, Over string }
+		}
+		if err := json.Unmarshal([]byte(body), &s); err != nil {
+			t.Fatalf("%v in %s", err, body)
+		}
+		if s.State != "admitted" || s.Words.Lang != want || want != "" && (!strings.Contains(s.Words.Ends, "{clock}") || !strings.Contains(s.Words.Last, "{clock}") || s.Words.Stay == "" || s.Words.Over == "") {
+			t.Errorf("%.20s: got %s, want it in %q", query, body, want)
+		}
+	}
+}
+
 func TestLeave_GivesUpThePlace(t *testing.T) {
 	server, c, number := heldBrowser(t)
 	r, body := ask(t, c, "POST", server.URL+prefix+"/leave?activity=123", "", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors")

@@ -152,6 +152,9 @@ const (
 	// longestAccept is how much of Accept-Language is looked at, in bytes. The
 	// longest that browsers send names some dozen languages.
 	longestAccept = 256
+
+	// longestTag is the longest language tag that anyone uses, in bytes.
+	longestTag = 35
 )
 
 // choose returns the place of the language in which r's sender reads best: the
@@ -176,5 +179,18 @@ func (l *Languages) choose(r *http.Request) int {
 	return 0
 }
 
-// named returns the catalog with exactly this tag, or the first.
-func (l *Languages) named(tag string) *catalog { return l.offered[max(l.find(tag), 0)] }
+// named returns the catalog with this tag, or the nearest to it, or the first.
+func (l *Languages) named(tag string) *catalog {
+	if i := l.find(tag); i >= 0 {
+		return l.offered[i]
+	}
+	if len(tag) > longestTag {
+		return l.offered[0]
+	}
+	if parsed, err := language.Parse(tag); err == nil {
+		if _, i, confidence := l.matcher.Match(parsed); confidence != language.No {
+			return l.offered[i]
+		}
+	}
+	return l.offered[0]
+}

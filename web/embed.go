@@ -30,6 +30,12 @@ var Client string
 //go:embed assets/queue.js
 var Queue string
 
+// Session goes behind Client where a shop's own page tells its visitors when
+// their time ends.
+//
+//go:embed assets/session.js
+var Session string
+
 // Words are the sentences of the waiting page: words/<tag>.json for each
 // language, named by its BCP 47 tag.
 //

@@ -7,8 +7,8 @@
   // Loaded from <prefix>/client.js or <prefix>/assets/client.….js, or told.
   const base = me.src ? me.src.replace(/(assets\/)?[^\/]*$/, '') : me.dataset.base;
 
-  async function call(method, name, activity, words) {
-    const answer = await fetch(base + name + '?activity=' + activity + (words ? '&words=' + words : ''), {
+  async function call(method, name, activity, more) {
+    const answer = await fetch(base + name + '?activity=' + activity + (more || ''), {
       method: method,
       credentials: 'same-origin',
       cache: 'no-store',
@@ -25,9 +25,12 @@
 
   // watch follows the line of an activity until the gateway says that there is
   // no more to ask. tell gets every answer, away how many times in a row there
-  // was none. It returns a function that ends it.
+  // was none. It returns a function that ends it. words is the language to be
+  // answered in; with it, seen may give what was shown of the wait.
   function watch(activity, settings) {
-    return follow(function () { return call('GET', 'status', activity, settings.words); }, settings);
+    return follow(function () {
+      return call('GET', 'status', activity, settings.words && '&words=' + settings.words + '&shown=' + (settings.seen ? settings.seen() : ''));
+    }, settings);
   }
 
   // follow asks as watch does, whatever ask asks. A problem that is final ends
@@ -91,12 +94,16 @@
     addEventListener('online', back);
     addEventListener('pageshow', function (event) { if (event.persisted) back(); });
     wait();
-    return function () { over = true; clearTimeout(timer); };
+    const end = function () { over = true; clearTimeout(timer); };
+    end.ask = function () { if (!asking) ask(); }; // now
+    return end;
   }
 
   window.ropeline = {
     status: function (activity) { return call('GET', 'status', activity); },
-    session: function (activity) { return call('GET', 'session', activity); },
+    session: function (activity, lang) {
+      return call('GET', 'session', activity, lang === undefined ? '' : '&words=' + encodeURIComponent(lang));
+    },
     leave: function (activity) { return call('POST', 'leave', activity); },
     watch: watch,
     follow: follow,

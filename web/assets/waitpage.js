@@ -29,6 +29,11 @@
     part.figure.classList.toggle('long', text.length > 5);
   }
 
+  function number(n) {
+    const digits = String(n);
+    return digits.length < data.grouped ? digits : digits.replace(/\B(?=(\d{3})+$)/g, data.group);
+  }
+
   // Counts from the shown position to the new one, so that a leap reads as
   // movement.
   function count(to) {
@@ -36,15 +41,24 @@
     const from = shown, start = performance.now();
     if (!from || from === to || still.matches || document.hidden) {
       shown = to;
-      figure(to.toLocaleString(lang));
+      figure(number(to));
       return;
     }
     (function step(now) {
       const t = Math.min(1, Math.max(0, (now - start) / 900));
       shown = Math.round(to + (from - to) * Math.pow(1 - t, 3));
-      figure(shown.toLocaleString(lang));
+      figure(number(shown));
       if (t < 1) frame = requestAnimationFrame(step);
     })(start);
+  }
+
+  // What this tab remembers over a reload, of this place in line.
+  function recall(what, value) {
+    const key = 'ropeline-' + what + '-' + data.activity + '-' + status.number;
+    try { // storage may be forbidden
+      if (value !== undefined) sessionStorage.setItem(key, JSON.stringify(value));
+      return JSON.parse(sessionStorage.getItem(key));
+    } catch (e) { return null; }
   }
 
   // How far this visitor has come since the first position seen in this tab.
@@ -52,24 +66,51 @@
     const on = status.state === 'waiting' && status.position && !status.unavailable;
     part.track.hidden = !on;
     if (!on) return;
-    const key = 'ropeline-' + data.activity + '-' + status.number;
-    let first = status.position;
-    try { // storage may be forbidden
-      first = Math.max(first, sessionStorage.getItem(key));
-      sessionStorage.setItem(key, first);
-    } catch (e) {}
+    const first = Math.max(status.position, recall('first'));
+    recall('first', first);
     part.track.style.setProperty('--way', 1 - status.position / (first + 1));
   }
 
+  // The wait shown last: the gateway is told with each question, so that it can
+  // give a reason where the new one is longer.
+  let band = recall('band');
+  let reason = '', reasonAt = 0;
+
+  function left() { return Math.max(1, Math.round(band.high - (Date.now() - band.at) / 1000)); }
+  function seen() { return band ? left() + '.' + (band.position || 0) + '.' + band.stop : ''; }
+  function stood(why) { if (band) recall('band', Object.assign(band, {stop: band.stop || why})); }
+
+  function keep(high) {
+    band = recall('band', {high: high, at: Date.now(), position: status.position, stop: ''});
+  }
+
+  function explain(words) {
+    if (words.band) keep(words.band[1]);
+    else if (status.paused) stood('paused');
+    else if (status.unavailable) stood('away');
+    if (words.reason) {
+      reason = words.reason;
+      reasonAt = Date.now();
+    }
+    put('reason', words.band && Date.now() - reasonAt < 120000 ? reason : ''); // time to read it
+  }
+
+  function two(n) { return String(n).padStart(2, '0'); }
+
   // Counts down by the gateway's clock: this device's own may be wrong.
   function tick() {
+    const passed = (performance.now() - heard) / 1000;
+    if (status.state === 'ready' && status.claim_s) {
+      const s = Math.max(0, Math.ceil(status.claim_s - passed));
+      const clock = Math.floor(s / 60) + ':' + two(s % 60);
+      put('note', data.claim.replace('{clock}', clock));
+      if (status.words && data.state === 'ready') document.title = clock + ' · ' + status.words.title;
+    }
     if (status.state !== 'before' || !status.starts_at || status.unavailable) return;
-    const now = Date.parse(status.updated_at) + performance.now() - heard;
-    const left = Math.max(0, Math.ceil((Date.parse(status.starts_at) - now) / 1000));
-    const two = function (n) { return String(n).padStart(2, '0'); };
-    const hours = Math.floor(left / 3600);
-    figure(hours < 24 ? two(hours) + ':' + two(Math.floor(left / 60) % 60) + ':' + two(left % 60)
-      : Math.floor(hours / 24) + 'd ' + hours % 24 + 'h');
+    const s = Math.max(0, Math.ceil((Date.parse(status.starts_at) - Date.parse(status.updated_at)) / 1000 - passed));
+    const hours = Math.floor(s / 3600);
+    figure(hours < 24 ? two(hours) + ':' + two(Math.floor(s / 60) % 60) + ':' + two(s % 60)
+      : data.days.replace('{d}', Math.floor(hours / 24)).replace('{h}', hours % 24));
   }
 
   function show() {
@@ -86,6 +127,7 @@
     put('note', words.note);
     put('message', status.message);
     if (part.again) part.again.hidden = !inside() && !askable();
+    explain(words);
     local();
     tick();
     progress();
@@ -94,7 +136,7 @@
   // The start in this visitor's own time zone.
   function local() {
     if (status.state !== 'before' || !status.starts_at) return;
-    put('wait', new Date(status.starts_at).toLocaleString(lang, {dateStyle: 'long', timeStyle: 'short'}));
+    put('wait', new Date(status.starts_at).toLocaleString(lang + '-u-nu-latn', {dateStyle: 'long', timeStyle: 'short'}));
   }
 
   // A screen reader is told of a new state at once, of movement every 30 s.
@@ -106,15 +148,137 @@
   }
 
   function away(yes) {
+    const why = navigator.onLine === false ? data.offline : data.away;
     page.classList.toggle('away', yes);
-    put('live', yes ? data.away : data.live);
-    if (yes) say(data.away, true);
+    put('live', yes ? why : data.live);
+    if (yes) say(why, true);
   }
 
+  // Tells by sound, and by notification where that is allowed, that the turn
+  // came; only to who pressed the button.
+  const Audio = window.AudioContext || window.webkitAudioContext;
+  let audio = null, telling = false, told = 0; // told: of this turn
+
+  function chime() {
+    if (!audio) return;
+    [[660, 0], [880, 0.22]].forEach(function (note) {
+      const tone = audio.createOscillator(), gain = audio.createGain(), at = audio.currentTime + note[1];
+      tone.frequency.value = note[0];
+      gain.gain.setValueAtTime(0, at);
+      gain.gain.linearRampToValueAtTime(0.15, at + 0.03);
+      gain.gain.exponentialRampToValueAtTime(0.001, at + 0.7);
+      tone.connect(gain).connect(audio.destination);
+      tone.start(at);
+      tone.stop(at + 0.7);
+    });
+  }
+
+  function tell(on) {
+    telling = on;
+    part.tell.setAttribute('aria-pressed', on);
+    part.told.hidden = !on;
+  }
+
+  function announce() {
+    if (told || !telling) return;
+    told = 1;
+    try {
+      chime();
+      if (window.Notification && Notification.permission === 'granted' && document.hidden) {
+        const note = new Notification(status.words.title, {tag: 'ropeline-' + data.activity});
+        note.onclick = function () { window.focus(); note.close(); };
+      }
+    } catch (e) {} // some phones have notifications, and none for pages
+  }
+
+  if (Audio && !inside()) {
+    part.telling.hidden = false;
+    part.tell.addEventListener('click', function () {
+      tell(!telling);
+      if (!telling) return;
+      say(part.told.textContent, true);
+      audio = audio || new Audio();
+      chime();
+      if (window.Notification && Notification.permission === 'default') Notification.requestPermission();
+    });
+  }
+
+  // One visit is enough for all tabs: of those that wait, the one in front goes
+  // in. A tab whose turn came asks the others; one that is more in front says
+  // so, and asks the gateway itself.
+  const tabs = window.BroadcastChannel ? new BroadcastChannel('ropeline-' + data.activity) : null;
+  let since = Date.now();              // when this tab came to the front
+  let better = false, asking = false;  // another tab is more in front; the others are being asked
+  let claim = 0;                       // of this turn, in s, as it was first told
+  let taken = 0;                       // when another tab went in
+
+  function rank() { return (document.hidden ? 0 : document.hasFocus() ? 2 : 1) * 1e14 + since; }
+  function came() { if (!document.hidden) since = Date.now(); }
+  document.addEventListener('visibilitychange', came);
+  addEventListener('focus', came);
+
+  if (tabs) tabs.onmessage = function (message) {
+    const from = message.data;
+    if (from.turn && rank() > from.turn && !held && data.state !== 'lost') {
+      tabs.postMessage({better: true});
+      stop.ask();
+    }
+    if (from.better) better = true;
+    if (from.entered) {
+      taken = Date.now();
+      if (inside()) elsewhere();
+    }
+  };
+
+  function elsewhere() {
+    data.state = 'elsewhere';
+    document.title = part.elsewhere.textContent;
+    say(part.elsewhere.textContent, true);
+  }
+
+  function enter() {
+    if (tabs) tabs.postMessage({entered: true});
+    location.reload();
+  }
+
+  // A tab behind others leaves some of the claim to whoever comes back to it,
+  // but not so much that a browser that lets it sleep could miss the rest.
+  function turn() {
+    if (status.state === 'admitted') {
+      if (document.hidden || taken) elsewhere();
+      else enter();
+      return;
+    }
+    if (taken && Date.now() - taken < 15000) return elsewhere();
+    claim = claim || status.claim_s || 0;
+    const left = (status.claim_s || 0) - (performance.now() - heard) / 1000;
+    announce();
+    if (document.hidden && left > Math.max(60, claim / 2)) {
+      setTimeout(again, (left - Math.max(60, claim / 2)) * 1000);
+      return;
+    }
+    if (asking) return;
+    better = false;
+    asking = true;
+    if (tabs) tabs.postMessage({turn: rank()});
+    setTimeout(function () {
+      asking = false;
+      if (!better && status.state === 'ready' && data.state === 'ready') enter();
+    }, 500);
+  }
+
+  function again() { if (!held && status.state === 'ready') turn(); }
+  document.addEventListener('visibilitychange', again);
+
+  // A reload must not show a longer wait than before without a reason either.
+  const longer = band && status.wait.known && status.wait.high_s > left();
+  if (!band && status.wait.known && status.state === 'waiting' && !status.paused) keep(status.wait.high_s);
+
   const stop = ropeline.watch(data.activity, {
-    status: status,
+    status: longer ? Object.assign({}, status, {poll_after_ms: 1}) : status,
     words: lang,
-    away: function () { away(true); },
+    seen: seen,
+    away: function () { stood('away'); away(true); },
     tell: function (answer) {
       const before = status, back = page.classList.contains('away');
       if (answer.state === 'new' && before.number) { // the place is gone; joining again is the visitor's choice
@@ -129,11 +293,15 @@
       if (!held && askable()) return location.reload();
       show();
       const words = status.words;
-      say(words.heading.join(' ') + '. ' + words.detail + ' ' + words.wait,
-        back || status.state !== before.state || status.paused !== before.paused || status.unavailable !== before.unavailable);
-      if (!held && inside()) setTimeout(function () { location.reload(); }, 500);
+      say(words.heading.join(' ') + '. ' + words.detail + ' ' + words.wait + ' ' + words.reason,
+        back || words.reason || status.state !== before.state || status.paused !== before.paused || status.unavailable !== before.unavailable);
+      if (!inside()) claim = taken = told = 0;
+      else if (held) announce();
+      else turn();
     }
   });
+
+  addEventListener('offline', function () { away(true); });
 
   local();
   tick();
