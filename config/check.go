@@ -29,6 +29,7 @@ func (d *decoder) derive(c *Config) {
 			a.Burst = admission.Burst(a.Rate.PerHour())
 		}
 	}
+	d.deriveCrawlers(c)
 	for i := range c.Keys {
 		k := &c.Keys[i]
 		file := fmt.Sprintf("keys[%d].file", i)
@@ -79,6 +80,7 @@ func (d *decoder) check(c *Config) {
 	d.checkStore(c)
 	d.checkDatabase(c)
 	d.checkNetworks(c)
+	d.checkCrawlers(c)
 	d.checkKeys(c)
 	d.checkJWT("admin.jwt", c.Admin.JWT)
 	d.checkJWT("api.jwt", JWT(c.API.JWT))
@@ -391,6 +393,7 @@ func (d *decoder) checkActivities(c *Config) {
 		if d.sound(path+".start_at", path+".end_at") && !a.EndAt.IsZero() && !a.StartAt.IsZero() && !a.EndAt.After(a.StartAt) {
 			d.problem(path+".end_at", "is not after start_at")
 		}
+		d.checkBypass(c, i)
 		if a.Identity.Claim != "" && !c.API.JWT.Configured() && d.soundJWT("api") {
 			d.problem(path+".identity.claim", "needs the key of the shop's JWT; set api.jwt.secret or api.jwt.jwks_file")
 		}

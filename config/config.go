@@ -28,6 +28,7 @@ type Config struct {
 	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
 	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host."`
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
+	Crawlers       []Crawler      `key:"crawlers" doc:"Search engines that bypass rules may name. Known without it: googlebot, bingbot, applebot, yandexbot, baiduspider; one of these names here replaces it."`
 	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
 	API            API            `key:"api" doc:"The queue API."`
@@ -147,7 +148,7 @@ type Activity struct {
 	Bind      []string  `key:"bind,later" enum:"user_agent|network" doc:"What a token is bound to."`
 	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
-	Bypass    []Bypass  `key:"bypass,later" doc:"Requests that pass without waiting."`
+	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`
 	Draw      Draw      `key:"draw,later" doc:"The draw."`
 	Stock     Stock     `key:"stock" doc:"The article's stock."`
 	Adaptive  Adaptive  `key:"adaptive,later" doc:"A rate that follows the shop's health."`
@@ -176,17 +177,28 @@ type JoinLimit struct {
 
 // Bypass is one rule: a request that matches all that it names passes.
 type Bypass struct {
-	Path    string       `key:"path" form:"path" doc:"Path prefix, by segment."`
-	CIDR    netip.Prefix `key:"cidr" doc:"The client's network."`
-	Method  string       `key:"method" doc:"The request's method."`
-	Header  HeaderMatch  `key:"header" doc:"A header that the request carries."`
-	Crawler string       `key:"crawler" doc:"A crawler that was verified."`
+	Path    string       `key:"path" form:"path_or_none" doc:"A path and all below it, in this very case."`
+	CIDR    netip.Prefix `key:"cidr" doc:"The client's network, after trusted_proxies were taken off."`
+	Method  string       `key:"method" form:"method" doc:"The request's method; GET is HEAD too."`
+	Header  HeaderMatch  `key:"header" doc:"A secret that the request carries."`
+	Crawler string       `key:"crawler" form:"crawler" doc:"A search engine, by its name in crawlers; proven, never taken at its word."`
 }
 
 // HeaderMatch is a header with its value.
 type HeaderMatch struct {
-	Name  string `key:"name" doc:"The header's name."`
-	Value Secret `key:"value" doc:"The header's value."`
+	Name  string `key:"name" form:"header" doc:"A header that nobody else uses: no shop is sent it."`
+	Value Secret `key:"value" doc:"Its value, at least 16 bytes."`
+}
+
+// Crawler is how a search engine is told from those who only say its name.
+type Crawler struct {
+	Name      string   `key:"name,required" form:"crawler_name" doc:"What bypass rules call it."`
+	UserAgent string   `key:"user_agent,required" form:"name" doc:"What its User-Agent holds, in any case."`
+	Domains   []string `key:"domains" form:"hostname" doc:"Where its addresses have their names: an address is looked up, and then whether its name leads back to it."`
+	Files     []string `key:"files" form:"text" doc:"Lists of its networks, as it publishes them (JSON, or a network a line), from the working directory. Either proves it."`
+
+	// Networks are what Files hold.
+	Networks []netip.Prefix
 }
 
 // Draw is how a draw is made.

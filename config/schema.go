@@ -150,6 +150,22 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^/(` + segment + `(/` + segment + `)*)?$`),
 		want:    `a plain path: it begins with /, does not end with one, and has no empty or dot segments, %, \, ;, ?, # or spaces`,
 	},
+	"path_or_none": {
+		pattern: regexp.MustCompile(`^(/(` + segment + `(/` + segment + `)*)?)?$`),
+		want:    `a plain path: it begins with /, does not end with one, and has no empty or dot segments, %, \, ;, ?, # or spaces`,
+	},
+	"method": {
+		pattern: regexp.MustCompile(`^[A-Z]{0,20}$`),
+		want:    `a method in capitals, like POST`,
+	},
+	"crawler": {
+		pattern: regexp.MustCompile(`^([a-z0-9-]{1,50})?$`),
+		want:    `a crawler's name: 1 to 50 lower-case letters, digits and dashes`,
+	},
+	"crawler_name": {
+		pattern: regexp.MustCompile(`^[a-z0-9-]{1,50}$`),
+		want:    `a crawler's name: 1 to 50 lower-case letters, digits and dashes`,
+	},
 	"prefix": {
 		pattern: regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)+$`),
 		want:    `a prefix, like /_ropeline: not /, no / at the end, only letters, digits and . _ ~ -`,

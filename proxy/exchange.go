@@ -30,6 +30,7 @@ type exchange struct {
 	verdict  admission.Verdict
 	outcome  outcome
 	reason   string // more of the outcome, for the log
+	shared   bool   // anyone would have passed: the answer is not for one visitor
 	finished bool   // the handler returned rather than panicked
 	began    time.Time
 	sent     time.Time     // when the upstream was asked; zero: it was not

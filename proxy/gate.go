@@ -170,7 +170,13 @@ func (x *exchange) serve(r *http.Request) {
 		return
 	}
 	if plain && passesByDefault(r, route) {
+		x.shared = true
 		x.pass(r, outcomeBypass, "default")
+		return
+	}
+	if rule := x.bypass(r, plain); rule != nil {
+		x.shared = rule.shared
+		x.pass(r, outcomeBypass, rule.name)
 		return
 	}
 	if x.who.Kind == visitor.Preflight {

@@ -24,6 +24,9 @@ type Activity struct {
 	// Identity is where requests say who a visitor is; zero: nowhere.
 	Identity visitor.Identity
 
+	// Bypass are the requests that pass uncounted.
+	Bypass []Rule
+
 	// Idle is how long a session lasts unused. An open WebSocket or event
 	// stream is asked for four times as often.
 	Idle time.Duration
@@ -64,6 +67,7 @@ type Table struct {
 	suffix    map[string]*host // by what follows "*."
 	any       *host            // nil: unknown hosts are refused
 	upstreams []*Upstream      // each once
+	secrets   []string         // the headers of bypass rules, each once
 }
 
 // reserved is a path that no shop has, and who answers there.
@@ -83,7 +87,8 @@ type host struct {
 // route is a Route with what its requests need made ready.
 type route struct {
 	Route
-	id string // the activity's, as metrics and the shop are told it
+	id    string // the activity's, as metrics and the shop are told it
+	rules []rule // the activity's, by which requests pass uncounted
 }
 
 // NewTable checks s and makes it ready. All that is wrong is reported at once.
@@ -142,6 +147,11 @@ func (t *Table) add(r Route) error {
 	if r.Activity != nil && r.Activity.Room != (missing{}) && (r.Activity.Room == nil || r.Activity.ID <= 0) {
 		return errors.New("an activity needs a room and an id above zero")
 	}
+	if r.Activity != nil {
+		if err := t.addRules(r.Activity.Bypass); err != nil {
+			return err
+		}
+	}
 	h := t.host(r.Host)
 	key := strings.TrimSuffix(r.Path, "/")
 	if h.open[key] != nil || h.gated[fold(key)] != nil {
@@ -150,6 +160,19 @@ func (t *Table) add(r Route) error {
 	h.put(r)
 	if !slices.Contains(t.upstreams, r.Upstream) {
 		t.upstreams = append(t.upstreams, r.Upstream)
+	}
+	return nil
+}
+
+// addRules checks the rules of an activity, and notes their headers.
+func (t *Table) addRules(rules []Rule) error {
+	for i, rule := range rules {
+		if err := rule.check(); err != nil {
+			return fmt.Errorf("bypass[%d]: %w", i, err)
+		}
+		if name := http.CanonicalHeaderKey(rule.Header); name != "" && !slices.Contains(t.secrets, name) {
+			t.secrets = append(t.secrets, name)
+		}
 	}
 	return nil
 }
@@ -187,7 +210,7 @@ func (h *host) put(r Route) {
 		h.open[key] = &route{Route: r}
 		return
 	}
-	h.gated[fold(key)] = &route{Route: r, id: strconv.FormatInt(r.Activity.ID, 10)}
+	h.gated[fold(key)] = &route{Route: r, id: strconv.FormatInt(r.Activity.ID, 10), rules: ready(r.Activity.Bypass)}
 }
 
 // closeWaysAround gates r's path on the other patterns that a client might

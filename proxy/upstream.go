@@ -169,6 +169,9 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	out.Header = h
+	for _, name := range x.table.secrets {
+		delete(h, name)
+	}
 	visitor.StripCookies(h)
 	if !x.who.WebSocket {
 		// Else a client could have the shop speak another protocol, such as
@@ -249,7 +252,7 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
 	x.obey(res.Header)
-	if x.route.Activity == nil || x.outcome == outcomeBypass && x.verdict.Reason == "" {
+	if x.route.Activity == nil || x.shared {
 		return nil
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {

@@ -143,6 +143,10 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		}
 		upstreams[u.Name] = made
 	}
+	crawlers := make(map[string]*proxy.Crawler, len(c.Crawlers))
+	for _, k := range c.Crawlers {
+		crawlers[k.Name] = proxy.NewCrawler(proxy.CrawlerSettings{UserAgent: k.UserAgent, Networks: k.Networks, Domains: k.Domains}, nil)
+	}
 	gated := make(map[config.ActivityRef]*proxy.Activity, len(all))
 	for _, o := range all {
 		if claim := o.claim; claim != "" && shop != nil {
@@ -150,7 +154,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		}
 		activity := &proxy.Activity{
 			ID: o.line.Activity, Tenant: o.line.Tenant, Room: opened.Room(o.line.Activity), Idle: o.settings.Limits.Idle,
-			Identity: o.identity,
+			Identity: o.identity, Bypass: rules(o.bypass, crawlers),
 		}
 		gated[config.ActivityRef{ID: o.line.Activity}] = activity
 		if sku := o.form.SKU; sku != "" {
@@ -168,6 +172,18 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		Reserved: g.ownPaths(c), Holder: g.page,
 		Proxies: visitor.Trust(c.TrustedProxies...), BodyBytes: g.bodyBytes, Routes: routes,
 	})
+}
+
+// rules are the bypass rules of an activity, as the gate knows them.
+func rules(bypass []config.Bypass, crawlers map[string]*proxy.Crawler) []proxy.Rule {
+	all := make([]proxy.Rule, len(bypass))
+	for i, b := range bypass {
+		all[i] = proxy.Rule{
+			Path: b.Path, Network: b.CIDR, Method: b.Method,
+			Header: b.Header.Name, Value: b.Header.Value.Reveal(), Crawler: crawlers[b.Crawler],
+		}
+	}
+	return all
 }
 
 // serveReserved answers what lies below the prefix.

@@ -19,6 +19,7 @@ type offer struct {
 	settings   admission.Settings
 	identity   visitor.Identity
 	claim      string // of the shop's token, that is an identity too; empty: none
+	bypass     []config.Bypass
 	pageStatus int
 	form       catalog.Activity // in the form of the API
 	made       bool             // by the API
@@ -55,6 +56,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 		line: admission.LineID{Tenant: a.Tenant, Activity: a.ID},
 		form: formOf(c, a), pageStatus: int(a.Page.Status), claim: a.Identity.Claim,
 		identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
+		bypass:   a.Bypass,
 		settings: admission.Settings{
 			Limits: admission.Limits{
 				Mode: admission.Mode(a.Mode), Capacity: a.Capacity, RatePerHour: a.Rate.PerHour(), Burst: a.Burst,
