@@ -325,8 +325,14 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 
 // Peek tells a visitor's status and marks presence. It never joins, admits or
 // renews, and never asks the store.
-func (r *Room) Peek(_ context.Context, visit Visit) Verdict {
+func (r *Room) Peek(ctx context.Context, visit Visit) Verdict {
 	r.counts.polls.Add(1)
+	return r.Look(ctx, visit)
+}
+
+// Look is Peek where nobody asked: it counts as no poll, and its Queue ticket
+// may be left away.
+func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 	v := r.view.Load()
 	now := v.now()
 	for _, token := range visit.AdmissionTokens {

@@ -309,6 +309,9 @@ type Poll struct {
 	Min    time.Duration `key:"min" default:"2s" min:"100ms" max:"10m" doc:"The shortest interval, near the front."`
 	Max    time.Duration `key:"max" default:"60s" min:"1s" max:"10m" doc:"The longest interval, far back."`
 	Budget Rate          `key:"budget" default:"2000/s" doc:"Status answers of all waiting visitors of one gateway together."`
+
+	// Streams bounds memory: each is about 35 KiB.
+	Streams int64 `key:"streams" default:"1000" min:"0" max:"100000" doc:"Event streams of one gateway at once; who gets none polls."`
 }
 
 // Log is what the gateway writes.

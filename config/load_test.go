@@ -192,7 +192,7 @@ func TestLoad_Defaults(t *testing.T) {
 		{"prefix", c.Prefix, "/_ropeline"},
 		{"trusted_proxies", len(c.TrustedProxies), 0},
 		{"keys", len(c.Keys), 0},
-		{"poll", c.Poll, Poll{Min: 2 * time.Second, Max: time.Minute, Budget: Rate{2000, time.Second}}},
+		{"poll", c.Poll, Poll{Min: 2 * time.Second, Max: time.Minute, Streams: 1000, Budget: Rate{2000, time.Second}}},
 		{"log", c.Log, Log{Level: "info", Format: "json", Access: true}},
 		{"limits", c.Limits, Limits{HeaderBytes: 16384, HeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}},
 		{"drain", c.Drain, Drain{Delay: 5 * time.Second, Grace: 30 * time.Second}},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -127,4 +128,58 @@ func overHTTP(b *testing.B, server *httptest.Server, jar http.CookieJar) {
 			io.Copy(io.Discard, answer.Body)
 		}
 	})
+}
+
+// BenchmarkEvents_Memory opens event streams over TCP and tells what one keeps
+// in memory: heap and stacks of the server, and those of a client that is no
+// more than a socket, in one process.
+func BenchmarkEvents_Memory(b *testing.B) {
+	const streams = 2000
+	server, _, page := gatewayWithPage(b, oneInside())
+	page.AllowStreams(streams)
+	ask(b, browser(b), "GET", server.URL+"/drop", "")
+	c := browser(b)
+	ask(b, c, "GET", server.URL+"/drop", "")
+	u, _ := url.Parse(server.URL)
+	r := httptest.NewRequest("GET", server.URL+prefix+"/events?activity=123", nil)
+	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36")
+	for _, cookie := range c.Jar.Cookies(u) {
+		r.AddCookie(cookie)
+	}
+	var request strings.Builder
+	if err := r.Write(&request); err != nil {
+		b.Fatal(err)
+	}
+	held := func() uint64 {
+		runtime.GC()
+		runtime.GC() // pools give up what they hold at the second
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	for b.Loop() {
+		before := held()
+		conns := make([]net.Conn, streams)
+		for i := range conns {
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			conns[i] = conn
+			io.WriteString(conn, request.String())
+			if _, err := conn.Read(make([]byte, 512)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if got := page.Streams(); got != streams {
+			b.Fatalf("%d streams are open, want %d", got, streams)
+		}
+		b.ReportMetric(float64(held()-before)/streams, "B/stream")
+		for _, conn := range conns {
+			conn.Close()
+		}
+		for page.Streams() > 0 {
+			runtime.Gosched()
+		}
+	}
 }

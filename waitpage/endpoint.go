@@ -21,6 +21,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if allow(w, r, http.MethodGet) {
 			p.status(w, r)
 		}
+	case "events":
+		if allow(w, r, http.MethodGet) {
+			p.events(w, r)
+		}
 	case "leave":
 		if allow(w, r, http.MethodPost) {
 			p.leave(w, r)

@@ -11,13 +11,14 @@ import (
 
 // told is what the tests read of a status.
 type told struct {
-	State     string
-	Number    *int64
-	Position  *int64
-	SessionS  *int64 `json:"session_s"`
-	PollAfter *int64 `json:"poll_after_ms"`
-	Code      string
-	Words     *struct{ Title, Detail string }
+	State       string
+	Number      *int64
+	Position    *int64
+	QueueLength int64  `json:"queue_length"`
+	SessionS    *int64 `json:"session_s"`
+	PollAfter   *int64 `json:"poll_after_ms"`
+	Code        string
+	Words       *struct{ Title, Detail string }
 }
 
 func (s told) number() int64 {
@@ -173,7 +174,9 @@ func TestEndpoints_PathsAndMethodsAreExact(t *testing.T) {
 		{"GET", "/", 404, ""},
 		{"GET", "/assets/", 404, ""},
 		{"GET", "/assets/client.js", 404, ""},
-		{"GET", "/events?activity=123", 404, ""},
+		{"POST", "/events?activity=123", 405, "GET, HEAD"},
+		{"GET", "/events", 400, ""},
+		{"GET", "/events?activity=124", 404, ""},
 	} {
 		r, _ := ask(t, browser(t), tt.method, server.URL+prefix+tt.path, "")
 		if r.StatusCode != tt.want || r.Header.Get("Allow") != tt.allow {

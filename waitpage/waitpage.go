@@ -17,10 +17,11 @@ import (
 )
 
 // Room is the line of one activity. Peek tells where a visitor stands and takes
-// no place; Leave gives up the place or the session. Both may be called by any
-// number of requests at once.
+// no place; Look is the same where nobody asked; Leave gives up the place or the
+// session. All may be called by any number of requests at once.
 type Room interface {
 	Peek(context.Context, admission.Visit) admission.Verdict
+	Look(context.Context, admission.Visit) admission.Verdict
 	Leave(context.Context, admission.Visit) admission.Verdict
 }
 
@@ -46,13 +47,15 @@ func (a Activity) languages() *Languages {
 }
 
 // Page is the waiting page with all that belongs to it. It is safe for
-// concurrent use and keeps nothing of any visitor.
+// concurrent use and keeps nothing of any visitor but the event streams that are
+// open.
 type Page struct {
 	prefix    string
 	activity  func(id int64) (Activity, bool)
 	assets    map[string]asset // by file name under assets/
 	clientURL string
 
+	streams streams
 	buffers sync.Pool // *bytes.Buffer: a page or a status before it is sent
 	packers sync.Pool // *gzip.Writer
 }
@@ -77,6 +80,8 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 		}},
 	}
 	p.assets, p.clientURL = hashAssets(prefix)
+	p.streams.end = make(chan struct{})
+	p.AllowStreams(DefaultStreams)
 	return p
 }
 

@@ -65,6 +65,12 @@ func read(t testing.TB, r *http.Response) string {
 // "the shop" in place of a shop. Anything else is open.
 func gateway(t testing.TB, limits admission.Limits) (*httptest.Server, *admission.Room) {
 	t.Helper()
+	server, room, _ := gatewayWithPage(t, limits)
+	return server, room
+}
+
+func gatewayWithPage(t testing.TB, limits admission.Limits) (*httptest.Server, *admission.Room, *waitpage.Page) {
+	t.Helper()
 	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +102,7 @@ func gateway(t testing.TB, limits admission.Limits) (*httptest.Server, *admissio
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	return server, room
+	return server, room, page
 }
 
 // oneInside lets one visitor in at a time.

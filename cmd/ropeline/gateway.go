@@ -164,6 +164,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		a, ok := (*g.pages.Load())[id]
 		return a, ok
 	})
+	metrics.MustRegister(eventStreams(g.page.Streams))
 	g.health = api.NewHealth(version(), func() []api.Dependency { return append([]api.Dependency{kept.health}, g.recordHealth()...) })
 	if err := g.apply(ctx, loaded); err != nil {
 		return err
@@ -231,6 +232,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin,
 	context.AfterFunc(stopping, func() {
 		stopSignals() // a second signal ends the process at once
 		g.health.Ready(false)
+		g.page.EndStreams() // they would last as long as drain.grace
 	})
 	err := parts.Wait()
 	endRooms()

@@ -105,6 +105,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	g.operators.Store(operators)
 	g.shop.Store(shop)
 	g.pages.Store(&pages)
+	g.page.AllowStreams(next.Poll.Streams)
 	g.offered.Store(&offered)
 	g.front.Swap(table)
 	g.current.Store(next)

@@ -74,6 +74,12 @@ func (m roomMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
+// eventStreams is how many event streams are open, read when Prometheus asks.
+func eventStreams(open func() int64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ropeline_event_streams", Help: "Event streams that are open."}, func() float64 { return float64(open()) })
+}
+
 // meteredStore is a store whose calls are counted and timed by verb.
 type meteredStore struct {
 	admission.Store
