@@ -418,6 +418,7 @@ func (d *decoder) checkRoutes(c *Config) {
 	used := map[string]bool{}
 	for _, u := range c.Upstreams {
 		upstreams = append(upstreams, u.Name)
+		d.checkServers(join("upstreams", u.Name)+".servers", u.Servers)
 	}
 	// An activity whose own name is wrong cannot be told from a missing one, and
 	// one that is missing here may be made by the API.
@@ -471,6 +472,22 @@ func (d *decoder) checkRoutes(c *Config) {
 	for _, name := range upstreams {
 		if !used[name] {
 			d.warn(join("upstreams", name), "no route leads to it")
+		}
+	}
+}
+
+// checkServers refuses two servers that are one.
+func (d *decoder) checkServers(path string, servers []Server) {
+	first := map[url.URL]int{}
+	for i, s := range servers {
+		at := fmt.Sprintf("%s[%d].url", path, i)
+		if s.URL == nil || !d.sound(at) {
+			continue
+		}
+		if other, twice := first[*s.URL]; twice {
+			d.problem(at, "is also the url of servers[%d]; a larger share is its weight", other)
+		} else {
+			first[*s.URL] = i
 		}
 	}
 }

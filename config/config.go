@@ -91,8 +91,8 @@ type Redis struct {
 // Upstream is one shop: where requests go that may pass.
 type Upstream struct {
 	Name     string
-	Servers  []Server         `key:"servers,required,single" doc:"The shop's servers."`
-	Policy   string           `key:"policy,later" default:"least_conn" enum:"least_conn|round_robin|random|ip_hash" doc:"How a server is chosen."`
+	Servers  []Server         `key:"servers,required" doc:"The shop's servers."`
+	Policy   string           `key:"policy" default:"least_conn" enum:"least_conn|round_robin|random|ip_hash" doc:"How a server is chosen: the least busy, one after the other, the less busy of two at random, or always the same for a client's network."`
 	Health   Health           `key:"health,later" doc:"Asking servers whether they are well."`
 	Timeouts UpstreamTimeouts `key:"timeouts" doc:"How long the gateway waits for the shop."`
 	MaxConns int64            `key:"max_conns,later" default:"0" min:"0" doc:"Connections at most; 0: no limit."`
@@ -104,7 +104,7 @@ type Upstream struct {
 // Server is one address of an upstream.
 type Server struct {
 	URL    *url.URL `key:"url,required" doc:"http or https, host and port; no path."`
-	Weight int64    `key:"weight,later" default:"1" min:"1" doc:"Its share of the requests."`
+	Weight int64    `key:"weight" default:"1" min:"1" max:"1000" doc:"Its share of the requests."`
 }
 
 // Health is how servers are asked whether they are well.

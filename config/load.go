@@ -456,17 +456,13 @@ func (d *decoder) list(path string, n *yaml.Node, into reflect.Value, f field) {
 	}
 	items := reflect.MakeSlice(into.Type(), len(n.Content), len(n.Content))
 	item := f
-	item.required, item.later, item.single, item.standard = false, false, false, ""
+	item.required, item.later, item.standard = false, false, ""
 	for i, content := range n.Content {
 		d.value(fmt.Sprintf("%s[%d]", path, i), content, items.Index(i), item)
 	}
 	into.Set(items)
-	switch {
-	case f.later && len(n.Content) > 0:
+	if f.later && len(n.Content) > 0 {
 		d.later(path)
-	case f.single && len(n.Content) > 1:
-		d.at(path+"[1]", n.Content[1])
-		d.problem(path+"[1]", "more than one is not available yet in this build")
 	}
 }
 

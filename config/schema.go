@@ -20,7 +20,6 @@ func Schema() string { return schema }
 //	key:"name,flag…"  the key, and any of these flags:
 //	                  required  must be there
 //	                  later     known, and refused unless it has its default
-//	                  single    a list of which one item is allowed so far
 //	                  restart   a reload cannot change it
 //	                  named     a mapping from names to structs, read into a slice
 //	                  bare      the field that one plain value stands for
@@ -33,12 +32,12 @@ func Schema() string { return schema }
 //	doc:"…"           a sentence for editors
 //
 // Flags later and restart hold for all below. To make a key available is to
-// take the word later (or single) out of its tag.
+// take the word later out of its tag.
 type field struct {
 	name  string
 	index int
 
-	required, later, single, restart, named, bare, seconds, bytes bool
+	required, later, restart, named, bare, seconds, bytes bool
 
 	standard string // the default
 	min, max string
@@ -86,8 +85,6 @@ func (f *field) flag(word string) *bool {
 		return &f.required
 	case "later":
 		return &f.later
-	case "single":
-		return &f.single
 	case "restart":
 		return &f.restart
 	case "named":

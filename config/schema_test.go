@@ -70,9 +70,6 @@ func valueSchema(t reflect.Type, f field) object {
 		if f.required {
 			s["type"], s["minItems"] = "array", 1
 		}
-		if f.single {
-			s["maxItems"] = 1
-		}
 		if f.later {
 			s["maxItems"] = 0
 		}

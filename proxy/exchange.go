@@ -35,6 +35,7 @@ type exchange struct {
 	began    time.Time
 	sent     time.Time     // when the upstream was asked; zero: it was not
 	upstream time.Duration // how long its headers took; 0: none came
+	member   *member       // the server that was asked; nil: none
 
 	// cut ends a WebSocket, which the server no longer knows of. It is set
 	// only for those.

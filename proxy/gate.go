@@ -75,8 +75,8 @@ type Gateway struct {
 	draining atomic.Bool
 	tunnels  atomic.Int64 // WebSockets open, which the server does not count
 
-	mu        sync.Mutex // guards upstreams
-	upstreams map[UpstreamSettings]*Upstream
+	mu        sync.Mutex  // guards upstreams
+	upstreams []*Upstream // in use
 }
 
 // NewGateway returns a Gateway without a table: until the first Swap it
@@ -94,16 +94,15 @@ func NewGateway(o Options) *Gateway {
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,
 		metrics:   newMetrics(o.Metrics),
-		upstreams: map[UpstreamSettings]*Upstream{},
 	}
 }
 
 // Swap has all further requests answered by t. Those under way finish by the
-// table they met. Upstreams that t does not use are retired: they close their
-// connections as these fall idle.
+// table they met. Servers that t does not use are drained: their connections
+// are closed as they fall idle.
 func (g *Gateway) Swap(t *Table) {
 	g.table.Store(t)
-	g.retire(t.upstreams)
+	g.use(t.upstreams)
 }
 
 // ServeHTTP answers one request.

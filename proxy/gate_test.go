@@ -364,7 +364,7 @@ func TestGate_ReloadKeepsConnectionsAndRequestsUnderWay(t *testing.T) {
 	_, before := g.ask(browser(t), "GET", "/", "")
 
 	// The same settings: the same upstream, with its connections.
-	same := UpstreamSettings{Name: "shop", URL: mustURL(t, shop.URL)}
+	same := shopAt(t, shop.URL)
 	up := g.upstream(same)
 	g.swap(g.settings(Route{Host: "*", Path: "/", Upstream: up}))
 	if _, after := g.ask(browser(t), "GET", "/", ""); after != before {
@@ -377,7 +377,7 @@ func TestGate_ReloadKeepsConnectionsAndRequestsUnderWay(t *testing.T) {
 		slow <- body
 	}()
 	<-inShop
-	g.swap(g.settings(Route{Host: "*", Path: "/", Upstream: g.upstream(UpstreamSettings{Name: "shop", URL: mustURL(t, other.URL)})}))
+	g.swap(g.settings(Route{Host: "*", Path: "/", Upstream: g.upstream(shopAt(t, other.URL))}))
 	if _, body := g.ask(browser(t), "GET", "/", ""); body != "the shop" || other.hits() != 1 {
 		t.Errorf("a new request got %q, want the new shop's answer", body)
 	}

@@ -86,6 +86,7 @@ type setup struct {
 	server  ServerOptions
 	limits  admission.Limits
 	table   func(*Settings)
+	shop    func(*UpstreamSettings)
 	proxies []string
 }
 
@@ -106,6 +107,7 @@ func open(t testing.TB, upstream string, change ...func(*setup)) *gateway {
 		options: Options{Log: zap.NewNop(), BodyIdle: time.Minute},
 		limits:  oneInside(),
 		table:   func(*Settings) {},
+		shop:    func(*UpstreamSettings) {},
 	}
 	for _, c := range change {
 		c(&s)
@@ -114,7 +116,9 @@ func open(t testing.TB, upstream string, change ...func(*setup)) *gateway {
 	s.options.Metrics = registry
 	g := &gateway{Gateway: NewGateway(s.options), t: t, metrics: registry}
 	g.room = openRoom(t, 123, s.limits)
-	up := g.upstream(UpstreamSettings{Name: "shop", URL: mustURL(t, upstream)})
+	shop := shopAt(t, upstream)
+	s.shop(&shop)
+	up := g.upstream(shop)
 	settings := g.settings(
 		Route{Host: "*", Path: "/", Upstream: up},
 		Route{Host: "*", Path: "/drop", Upstream: up, Activity: g.activity()},
@@ -186,6 +190,16 @@ func openRoom(t testing.TB, id int64, limits admission.Limits) *admission.Room {
 	go func() { defer close(done); room.Run(ctx) }()
 	t.Cleanup(func() { stop(); <-done })
 	return room
+}
+
+// shopAt are the settings of an upstream with servers at these URLs.
+func shopAt(t testing.TB, servers ...string) UpstreamSettings {
+	t.Helper()
+	s := UpstreamSettings{Name: "shop"}
+	for _, server := range servers {
+		s.Servers = append(s.Servers, UpstreamServer{URL: mustURL(t, server)})
+	}
+	return s
 }
 
 func mustURL(t testing.TB, s string) url.URL {

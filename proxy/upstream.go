@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,16 +25,55 @@ import (
 	"github.com/ropeline/ropeline/visitor"
 )
 
-// UpstreamSettings say where a shop lives and how long it may take. Two that
-// are equal are one upstream, also over a reload.
+// UpstreamSettings say where a shop lives and how long it may take. What of
+// them stays the same over a reload stays as it is: connections, and all that
+// is known of a server.
 type UpstreamSettings struct {
-	Name string  // labels metrics and log lines
-	URL  url.URL // http or https, a host, and nothing else
+	Name    string // labels metrics and log lines
+	Servers []UpstreamServer
+	Policy  Policy
 
 	Dial   time.Duration // to connect; 0: 5s
 	TLS    time.Duration // for the TLS handshake; 0: 5s
 	Header time.Duration // from the request's end to the answer's headers; 0: 30s
 	Idle   time.Duration // to keep an unused connection; 0: 90s
+}
+
+// UpstreamServer is one server of a shop.
+type UpstreamServer struct {
+	URL    url.URL // http or https, a host, and nothing else
+	Weight int64   // its share of the requests; 0: 1
+}
+
+// linkSettings are those of UpstreamSettings that connections depend on.
+type linkSettings struct {
+	dial, tls, header, idle time.Duration
+}
+
+func (s UpstreamSettings) link() linkSettings {
+	return linkSettings{
+		dial: cmp.Or(s.Dial, 5*time.Second), tls: cmp.Or(s.TLS, 5*time.Second),
+		header: cmp.Or(s.Header, 30*time.Second), idle: cmp.Or(s.Idle, 90*time.Second),
+	}
+}
+
+func (s UpstreamSettings) check() error {
+	if len(s.Servers) == 0 {
+		return fmt.Errorf("upstream %s has no servers", s.Name)
+	}
+	seen := map[url.URL]bool{}
+	for _, server := range s.Servers {
+		u := server.URL
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
+			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("upstream %s: %s is not a URL of scheme and host only", s.Name, u.Redacted())
+		}
+		if seen[u] {
+			return fmt.Errorf("upstream %s has %s twice", s.Name, u.Redacted())
+		}
+		seen[u] = true
+	}
+	return nil
 }
 
 const (
@@ -52,60 +92,67 @@ const (
 	maxForwarded = 8
 )
 
-// Upstream passes requests to one shop. Its connections outlive the table that
-// it was made for, as long as the next one has the same settings.
+// Upstream passes requests to one shop, whichever of its servers. It is one
+// generation of its settings: the targets outlive it, and their connections do
+// as long as the next one makes them in the same way.
 type Upstream struct {
-	settings  UpstreamSettings
-	gateway   *Gateway
-	transport *http.Transport
-	proxy     httputil.ReverseProxy
-	duration  prometheus.Observer
-	retired   atomic.Bool
+	settings UpstreamSettings
+	gateway  *Gateway
+	members  []*member
+	proxy    httputil.ReverseProxy
+	duration prometheus.Observer
+
+	wheel wheel         // of RoundRobin
+	turn  atomic.Uint64 // of LeastConn
 }
 
 // Upstream returns the upstream of these settings: the one in use, if there is
-// one, else a new one. It opens no connection.
+// one, else a new one, which takes over what it can of the one in use by that
+// name. It opens no connection, and changes nothing before a table has it.
 func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
-	if u := s.URL; u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
-		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("upstream %s: %s is not a URL of scheme and host only", s.Name, s.URL.Redacted())
+	if err := s.check(); err != nil {
+		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if u := g.upstreams[s]; u != nil {
-		u.retired.Store(false)
-		return u, nil
+	var known []*member
+	for _, u := range g.upstreams {
+		if reflect.DeepEqual(u.settings, s) {
+			return u, nil
+		}
+		if u.settings.Name == s.Name {
+			known = append(known, u.members...)
+		}
 	}
-	u := newUpstream(g, s)
-	g.upstreams[s] = u
-	return u, nil
+	return newUpstream(g, s, known), nil
 }
 
-func newUpstream(g *Gateway, s UpstreamSettings) *Upstream {
-	u := &Upstream{
-		settings: s,
-		gateway:  g,
-		duration: g.metrics.upstreamDuration.WithLabelValues(s.Name),
-		transport: &http.Transport{
-			// Proxy stays nil: HTTP_PROXY in our environment is not meant for
-			// the way to the shop.
-			DialContext: (&net.Dialer{
-				Timeout:   cmp.Or(s.Dial, 5*time.Second),
-				KeepAlive: 30 * time.Second,
-			}).DialContext,
-			TLSHandshakeTimeout:    cmp.Or(s.TLS, 5*time.Second),
-			ResponseHeaderTimeout:  cmp.Or(s.Header, 30*time.Second),
-			IdleConnTimeout:        cmp.Or(s.Idle, 90*time.Second),
-			MaxIdleConnsPerHost:    idleConns,
-			MaxResponseHeaderBytes: maxAnswerHeader,
-			// Answers pass as they are: left to itself, the transport asks for
-			// gzip and unpacks it, a thousandfold if the shop is made to.
-			DisableCompression: true,
-		},
+// newUpstream makes an upstream of the members that are known by its name, and
+// of new ones.
+func newUpstream(g *Gateway, s UpstreamSettings, known []*member) *Upstream {
+	u := &Upstream{settings: s, gateway: g, duration: g.metrics.upstreamDuration.WithLabelValues(s.Name)}
+	for _, server := range s.Servers {
+		m := &member{
+			target: newTarget(server.URL), weight: float64(max(1, server.Weight)),
+			scheme: server.URL.Scheme, host: server.URL.Host,
+		}
+		for _, k := range known {
+			if k.url != m.url {
+				continue
+			}
+			m.target = k.target
+			if k.link.settings == s.link() {
+				m.link = k.link
+			}
+		}
+		if m.link == nil {
+			m.link = newLink(s.link())
+		}
+		u.members = append(u.members, m)
 	}
 	u.proxy = httputil.ReverseProxy{
 		Rewrite:        u.rewrite,
-		Transport:      u.transport,
+		Transport:      roundTrip(u.ask),
 		ModifyResponse: u.answered,
 		ErrorHandler:   u.fault,
 		BufferPool:     &copyBuffers{},
@@ -117,28 +164,46 @@ func newUpstream(g *Gateway, s UpstreamSettings) *Upstream {
 	return u
 }
 
-// retire lets go of all upstreams that are not in use.
-func (g *Gateway) retire(used []*Upstream) {
+func newLink(s linkSettings) *link {
+	return &link{settings: s, Transport: &http.Transport{
+		// Proxy stays nil: HTTP_PROXY in our environment is not meant for
+		// the way to the shop.
+		DialContext:            (&net.Dialer{Timeout: s.dial, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    s.tls,
+		ResponseHeaderTimeout:  s.header,
+		IdleConnTimeout:        s.idle,
+		MaxIdleConnsPerHost:    idleConns,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		// Answers pass as they are: left to itself, the transport asks for
+		// gzip and unpacks it, a thousandfold if the shop is made to.
+		DisableCompression: true,
+	}}
+}
+
+// use puts the upstreams of a table in use, and lets go of all others.
+func (g *Gateway) use(upstreams []*Upstream) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for s, u := range g.upstreams {
-		if !slices.Contains(used, u) {
-			delete(g.upstreams, s)
-			u.retired.Store(true)
-			u.transport.CloseIdleConnections()
+	kept := map[*link]bool{}
+	for _, u := range upstreams {
+		for _, m := range u.members {
+			kept[m.link] = true
+			m.link.retired.Store(false)
 		}
 	}
+	for _, u := range g.upstreams {
+		for _, m := range u.members {
+			if !kept[m.link] {
+				m.link.retire()
+			}
+		}
+	}
+	g.upstreams = slices.Clone(upstreams)
 }
 
 // serve passes one request on and its answer back.
 func (u *Upstream) serve(x *exchange, r *http.Request) {
-	defer func() {
-		if u.retired.Load() {
-			// The table was swapped under this request. Its connection would
-			// stay idle for long, with no one to use it.
-			u.transport.CloseIdleConnections()
-		}
-	}()
+	defer x.leave()
 	if x.who.WebSocket {
 		ctx, cut := context.WithCancel(x)
 		defer cut()
@@ -149,11 +214,43 @@ func (u *Upstream) serve(x *exchange, r *http.Request) {
 	u.proxy.ServeHTTP(&x.answer, r)
 }
 
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip makes it the transport of a ReverseProxy.
+func (f roundTrip) RoundTrip(out *http.Request) (*http.Response, error) { return f(out) }
+
+// ask sends a request to one of the servers.
+func (u *Upstream) ask(out *http.Request) (*http.Response, error) {
+	x := exchangeOf(out)
+	m := u.choose(x.who.Client, nil)
+	x.join(m)
+	out.URL.Scheme, out.URL.Host = m.scheme, m.host
+	return m.link.RoundTrip(out)
+}
+
+// join counts the exchange among those of a member; leave ends that.
+func (x *exchange) join(m *member) {
+	x.member = m
+	m.active.Add(1)
+}
+
+func (x *exchange) leave() {
+	m := x.member
+	if m == nil {
+		return
+	}
+	m.active.Add(-1)
+	if m.link.retired.Load() {
+		// The table was swapped under this request. Its connection would stay
+		// idle for long, with no one to use it.
+		m.link.CloseIdleConnections()
+	}
+}
+
 // rewrite makes the request that the shop sees: the sender's own path, query
 // and Host, without what only the gateway may say.
 func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
-	out.URL.Scheme, out.URL.Host = u.settings.URL.Scheme, u.settings.URL.Host
 	// ReverseProxy drops what it cannot parse of a query, and all of one with
 	// very many parameters. The shop reads its own.
 	out.URL.RawQuery = pr.In.URL.RawQuery

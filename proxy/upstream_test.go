@@ -598,10 +598,8 @@ func TestFault_OfUpstreams(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			g := open(t, c.url, func(s *setup) {
 				s.limits.Capacity, s.limits.Burst = 10, 10
-				s.table = func(s *Settings) {
-					if c.reason == reasonTimeout { // the others must not run into it on a slow machine
-						s.Routes[0].Upstream.transport.ResponseHeaderTimeout = 50 * time.Millisecond
-					}
+				if c.reason == reasonTimeout { // the others must not run into it on a slow machine
+					s.shop = func(s *UpstreamSettings) { s.Header = 50 * time.Millisecond }
 				}
 			})
 			res, body := g.ask(browser(t), "GET", "/drop", "", navigation)
@@ -668,8 +666,7 @@ func TestFault_PageAllowsNothingButItsStyle(t *testing.T) {
 func TestUpstream_RefusesWhatIsNoServer(t *testing.T) {
 	g := NewGateway(Options{})
 	for _, u := range []string{"shop:80", "ftp://shop", "http://", "http://shop/path", "http://u:p@shop", "http://shop?q", "//shop"} {
-		parsed := mustURL(t, u)
-		if _, err := g.Upstream(UpstreamSettings{Name: "shop", URL: parsed}); err == nil || strings.Contains(err.Error(), "u:p@") {
+		if _, err := g.Upstream(shopAt(t, u)); err == nil || strings.Contains(err.Error(), "u:p@") {
 			t.Errorf("%s: got %v, want it refused without its password", u, err)
 		}
 	}

@@ -135,8 +135,12 @@ func (g *gateway) offers(c *config.Config) []offer {
 func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened, shop *api.Verifier) (*proxy.Table, error) {
 	upstreams := make(map[string]*proxy.Upstream, len(c.Upstreams))
 	for _, u := range c.Upstreams {
+		servers := make([]proxy.UpstreamServer, len(u.Servers))
+		for i, s := range u.Servers {
+			servers[i] = proxy.UpstreamServer{URL: *s.URL, Weight: s.Weight}
+		}
 		made, err := g.front.Upstream(proxy.UpstreamSettings{
-			Name: u.Name, URL: *u.Servers[0].URL,
+			Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
 			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Idle: u.Timeouts.Idle,
 		})
 		if err != nil {

@@ -96,7 +96,7 @@ func asking(address, shop string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	upstream, err := gateway.Upstream(proxy.UpstreamSettings{Name: "shop", URL: *to})
+	upstream, err := gateway.Upstream(proxy.UpstreamSettings{Name: "shop", Servers: []proxy.UpstreamServer{{URL: *to}}})
 	if err != nil {
 		return nil, err
 	}
