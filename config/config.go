@@ -93,10 +93,10 @@ type Upstream struct {
 	Name     string
 	Servers  []Server         `key:"servers,required" doc:"The shop's servers."`
 	Policy   string           `key:"policy" default:"least_conn" enum:"least_conn|round_robin|random|ip_hash" doc:"How a server is chosen: the least busy, one after the other, the less busy of two at random, or always the same for a client's network."`
-	Health   Health           `key:"health,later" doc:"Asking servers whether they are well."`
+	Health   Health           `key:"health" doc:"Asking servers whether they are well."`
 	Timeouts UpstreamTimeouts `key:"timeouts" doc:"How long the gateway waits for the shop."`
-	MaxConns int64            `key:"max_conns,later" default:"0" min:"0" doc:"Connections at most; 0: no limit."`
-	Retries  int64            `key:"retries,later" default:"0" min:"0" doc:"Tries after the first, where a request may be repeated."`
+	MaxConns int64            `key:"max_conns" default:"0" min:"0" max:"1000000" doc:"Requests under way at most, of this gateway; as many more wait for timeouts.dial. 0: no limit."`
+	Retries  int64            `key:"retries" default:"1" min:"0" max:"10" doc:"Further servers that are asked where one cannot have got the request."`
 	TLS      map[string]any   `key:"tls,later" doc:"TLS towards the servers."`
 	Breaker  map[string]any   `key:"breaker,later" doc:"When the gateway stops asking a failing upstream."`
 }
@@ -109,13 +109,13 @@ type Server struct {
 
 // Health is how servers are asked whether they are well.
 type Health struct {
-	Path     string        `key:"path" form:"path" doc:"The path to ask; empty: servers are not asked."`
-	Interval time.Duration `key:"interval" default:"10s" min:"1s" doc:"Time between questions."`
+	Path     string        `key:"path" form:"path" doc:"The path to ask; a status below 400 is well, a redirect is not followed. Empty: servers are not asked."`
+	Interval time.Duration `key:"interval" default:"10s" min:"1s" max:"1h" doc:"Time between questions; two failures in a row leave a server out, two answers bring it back."`
 }
 
 // UpstreamTimeouts bound each step of a request to the shop.
 type UpstreamTimeouts struct {
-	Dial           time.Duration `key:"dial" default:"5s" min:"10ms" max:"5m" doc:"Time to connect."`
+	Dial           time.Duration `key:"dial" default:"5s" min:"10ms" max:"5m" doc:"Time to connect, or to wait for one of max_conns."`
 	TLSHandshake   time.Duration `key:"tls_handshake" default:"5s" min:"10ms" max:"5m" doc:"Time for the TLS handshake."`
 	ResponseHeader time.Duration `key:"response_header" default:"30s" min:"10ms" max:"1h" doc:"Time from the request being sent to the headers of its answer."`
 	Idle           time.Duration `key:"idle" default:"90s" min:"1s" max:"1h" doc:"How long an unused connection is kept; best below what the shop keeps it."`

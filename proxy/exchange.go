@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropeline/ropeline/admission"
@@ -35,7 +36,8 @@ type exchange struct {
 	began    time.Time
 	sent     time.Time     // when the upstream was asked; zero: it was not
 	upstream time.Duration // how long its headers took; 0: none came
-	member   *member       // the server that was asked; nil: none
+	member   *member       // the server that was asked last; nil: none
+	counted  bool          // it is among the member's requests under way
 
 	// cut ends a WebSocket, which the server no longer knows of. It is set
 	// only for those.
@@ -78,6 +80,9 @@ type body struct {
 	idle   time.Duration       // 0: no limit
 	left   int64               // bytes that may still come; negative: no limit
 
+	begun atomic.Bool // something of it was read
+	whole atomic.Bool // all of it was
+
 	mu  sync.Mutex // guards err: a transport may still read when it has answered
 	err error      // why reading ended, other than by its end
 }
@@ -88,6 +93,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left >= 0 && int64(len(p)) > b.left+1 {
 		p = p[:b.left+1] // one more than allowed tells a body that is too large
 	}
+	b.begun.Store(true)
 	b.rearm()
 	n, err := b.ReadCloser.Read(p)
 	if b.left >= 0 && int64(n) > b.left {
@@ -98,6 +104,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		// From here on the server reads only to notice that the sender left; a
 		// deadline would look like that.
+		b.whole.Store(true)
 		b.disarm()
 	} else if err != nil {
 		b.mu.Lock()

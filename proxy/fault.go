@@ -46,13 +46,17 @@ const (
 	reasonTLS      = "tls"      // it could not be spoken to safely
 	reasonProtocol = "protocol" // its answer could not be understood
 	reasonCut      = "cut"      // it broke its answer off
+	reasonDown     = "down"     // none of its servers is well; it was not asked
+	reasonBusy     = "busy"     // it had as many requests as it may; it was not asked
 )
 
 const (
 	titleAway     = "The shop is not answering"
+	titleBusy     = "The shop is very busy"
 	titleBad      = "This request cannot be answered"
 	textAway      = "We could not reach the shop just now. Please try again in a moment."
 	textSlow      = "The shop is taking too long to answer. Please try again in a moment."
+	textBusy      = "Too many people are asking the shop at the same time. Please try again in a moment."
 	textMalformed = "The request was not in a form that we understand."
 )
 
@@ -79,6 +83,8 @@ var (
 	faultTimeout  = &fault{504, "UPSTREAM_TIMEOUT", titleAway, textSlow, reasonTimeout, true, 5}
 	faultReset    = &fault{502, "UPSTREAM_UNREACHABLE", titleAway, textAway, reasonReset, true, 5}
 	faultTLS      = &fault{502, "UPSTREAM_UNREACHABLE", titleAway, textAway, reasonTLS, true, 5}
+	faultDown     = &fault{503, "UPSTREAM_DOWN", titleAway, textAway, reasonDown, true, 5}
+	faultBusy     = &fault{503, "UPSTREAM_BUSY", titleBusy, textBusy, reasonBusy, true, 5}
 	faultProtocol = &fault{502, "UPSTREAM_BAD_ANSWER", titleAway, textAway, reasonProtocol, true, 5}
 )
 
@@ -109,6 +115,10 @@ func (x *exchange) diagnose(err error) *fault {
 		op      *net.OpError
 	)
 	switch {
+	case errors.Is(err, errDown):
+		return faultDown
+	case errors.Is(err, errBusy):
+		return faultBusy
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return faultTimeout
 	case errors.As(err, &op) && op.Op == "dial":
@@ -119,6 +129,16 @@ func (x *exchange) diagnose(err error) *fault {
 		return faultReset
 	}
 	return faultProtocol
+}
+
+// errDown is why a request was sent to no server.
+var errDown = errors.New("no server of the upstream is well")
+
+// blames reports whether an error is the fault of the server that was asked.
+// Where a body was still being sent that cannot be told: a shop that wants no
+// such body may close the connection before its answer is read.
+func (x *exchange) blames(err error) bool {
+	return x.diagnose(err).upstream && x.body.begun.Load() == x.body.whole.Load()
 }
 
 func isTLS(err error) bool {

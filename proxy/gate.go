@@ -75,8 +75,12 @@ type Gateway struct {
 	draining atomic.Bool
 	tunnels  atomic.Int64 // WebSockets open, which the server does not count
 
-	mu        sync.Mutex  // guards upstreams
+	started  time.Time      // where clock begins
+	watching sync.WaitGroup // what upstreams do by themselves
+
+	mu        sync.Mutex  // guards upstreams and closed
 	upstreams []*Upstream // in use
+	closed    bool
 }
 
 // NewGateway returns a Gateway without a table: until the first Swap it
@@ -94,8 +98,12 @@ func NewGateway(o Options) *Gateway {
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,
 		metrics:   newMetrics(o.Metrics),
+		started:   time.Now(),
 	}
 }
+
+// clock is the time since the gateway was made, in nanoseconds.
+func (g *Gateway) clock() int64 { return int64(time.Since(g.started)) }
 
 // Swap has all further requests answered by t. Those under way finish by the
 // table they met. Servers that t does not use are drained: their connections

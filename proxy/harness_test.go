@@ -115,6 +115,7 @@ func open(t testing.TB, upstream string, change ...func(*setup)) *gateway {
 	registry := prometheus.NewRegistry()
 	s.options.Metrics = registry
 	g := &gateway{Gateway: NewGateway(s.options), t: t, metrics: registry}
+	t.Cleanup(g.Close)
 	g.room = openRoom(t, 123, s.limits)
 	shop := shopAt(t, upstream)
 	s.shop(&shop)

@@ -23,19 +23,35 @@ const (
 const fewServers = 16
 
 // choose picks the member for a client's request, none of those tried; nil
-// where there is no other.
+// where there is no other that may be asked.
 func (u *Upstream) choose(client netip.Addr, tried []*member) *member {
 	if len(u.members) == 1 && len(tried) == 0 {
-		return u.members[0]
+		if m := u.members[0]; !m.unwell.Load() {
+			return m
+		}
+		return nil
 	}
 	var few [fewServers]float64
-	weights := few[:0]
+	weights, now := few[:0], u.gateway.clock()
 	for _, m := range u.members {
-		w := m.weight
-		if slices.Contains(tried, m) {
+		w := m.weight * m.share(now)
+		if w > 0 && slices.Contains(tried, m) {
 			w = 0
 		}
 		weights = append(weights, w)
+	}
+	for i := u.pick(client, weights); i >= 0; i = u.pick(client, weights) {
+		if u.members[i].tries(now) {
+			return u.members[i]
+		}
+		weights[i] = 0
+	}
+	// All failed lately. One of them may be there again, and the breaker keeps
+	// visitors from asking in vain for long.
+	for i, m := range u.members {
+		if !m.unwell.Load() && !slices.Contains(tried, m) {
+			weights[i] = m.weight
+		}
 	}
 	if i := u.pick(client, weights); i >= 0 {
 		return u.members[i]

@@ -32,8 +32,12 @@ type UpstreamSettings struct {
 	Name    string // labels metrics and log lines
 	Servers []UpstreamServer
 	Policy  Policy
+	Health  Health
 
-	Dial   time.Duration // to connect; 0: 5s
+	MaxConns int64 // most requests under way; 0: no limit
+	Retries  int64 // most further servers asked for one request
+
+	Dial   time.Duration // to connect, or to wait for one of MaxConns; 0: 5s
 	TLS    time.Duration // for the TLS handshake; 0: 5s
 	Header time.Duration // from the request's end to the answer's headers; 0: 30s
 	Idle   time.Duration // to keep an unused connection; 0: 90s
@@ -102,8 +106,12 @@ type Upstream struct {
 	proxy    httputil.ReverseProxy
 	duration prometheus.Observer
 
-	wheel wheel         // of RoundRobin
-	turn  atomic.Uint64 // of LeastConn
+	wheel   wheel         // of RoundRobin
+	turn    atomic.Uint64 // of LeastConn
+	slots   *slots        // shared with other generations
+	retries budget
+
+	stop context.CancelFunc // ends what it does by itself
 }
 
 // Upstream returns the upstream of these settings: the one in use, if there is
@@ -115,32 +123,40 @@ func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var known []*member
+	var was []*Upstream
 	for _, u := range g.upstreams {
 		if reflect.DeepEqual(u.settings, s) {
 			return u, nil
 		}
 		if u.settings.Name == s.Name {
-			known = append(known, u.members...)
+			was = append(was, u)
 		}
 	}
-	return newUpstream(g, s, known), nil
+	return newUpstream(g, s, was), nil
 }
 
-// newUpstream makes an upstream of the members that are known by its name, and
-// of new ones.
-func newUpstream(g *Gateway, s UpstreamSettings, known []*member) *Upstream {
-	u := &Upstream{settings: s, gateway: g, duration: g.metrics.upstreamDuration.WithLabelValues(s.Name)}
+// newUpstream makes an upstream of the members that are in use under its name,
+// and of new ones.
+func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
+	u := &Upstream{
+		settings: s, gateway: g, slots: &slots{},
+		duration: g.metrics.upstreamDuration.WithLabelValues(s.Name),
+	}
+	var known []*member
+	for _, other := range was {
+		u.slots = other.slots
+		known = append(known, other.members...)
+	}
 	for _, server := range s.Servers {
 		m := &member{
 			target: newTarget(server.URL), weight: float64(max(1, server.Weight)),
-			scheme: server.URL.Scheme, host: server.URL.Host,
+			scheme: server.URL.Scheme, host: server.URL.Host, late: len(known) > 0,
 		}
 		for _, k := range known {
 			if k.url != m.url {
 				continue
 			}
-			m.target = k.target
+			m.target, m.late = k.target, false
 			if k.link.settings == s.link() {
 				m.link = k.link
 			}
@@ -184,14 +200,23 @@ func newLink(s linkSettings) *link {
 func (g *Gateway) use(upstreams []*Upstream) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed {
+		return
+	}
 	kept := map[*link]bool{}
 	for _, u := range upstreams {
 		for _, m := range u.members {
 			kept[m.link] = true
 			m.link.retired.Store(false)
 		}
+		if !slices.Contains(g.upstreams, u) {
+			u.start()
+		}
 	}
 	for _, u := range g.upstreams {
+		if !slices.Contains(upstreams, u) {
+			u.stop()
+		}
 		for _, m := range u.members {
 			if !kept[m.link] {
 				m.link.retire()
@@ -201,8 +226,38 @@ func (g *Gateway) use(upstreams []*Upstream) {
 	g.upstreams = slices.Clone(upstreams)
 }
 
+// Close ends what the gateway does by itself, and closes the connections to
+// upstreams as they fall idle. It is called when requests are served no more.
+func (g *Gateway) Close() {
+	g.use(nil)
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.watching.Wait()
+}
+
+// start has the upstream's servers watched until stop is called.
+func (u *Upstream) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	u.stop = stop
+	u.slots.bound(u.settings.MaxConns)
+	for _, m := range u.members {
+		if m.late {
+			m.back.Store(max(u.gateway.clock(), 1))
+		}
+		u.gateway.watching.Go(func() { u.watch(ctx, m) })
+	}
+}
+
 // serve passes one request on and its answer back.
 func (u *Upstream) serve(x *exchange, r *http.Request) {
+	if u.settings.MaxConns > 0 {
+		if err := u.slots.take(x, u.settings.link().dial); err != nil {
+			u.fault(&x.answer, r, err)
+			return
+		}
+		defer u.slots.give()
+	}
 	defer x.leave()
 	if x.who.WebSocket {
 		ctx, cut := context.WithCancel(x)
@@ -219,26 +274,52 @@ type roundTrip func(*http.Request) (*http.Response, error)
 // RoundTrip makes it the transport of a ReverseProxy.
 func (f roundTrip) RoundTrip(out *http.Request) (*http.Response, error) { return f(out) }
 
-// ask sends a request to one of the servers.
+// ask sends a request to one of the servers, and to another one where the first
+// cannot have got it.
 func (u *Upstream) ask(out *http.Request) (*http.Response, error) {
 	x := exchangeOf(out)
-	m := u.choose(x.who.Client, nil)
-	x.join(m)
-	out.URL.Scheme, out.URL.Host = m.scheme, m.host
-	return m.link.RoundTrip(out)
+	u.retries.earn()
+	if out.Body != nil && len(u.members) > 1 {
+		out.Body = unread{out.Body, &x.body}
+	}
+	var tried []*member
+	err := errDown
+	for {
+		m := u.choose(x.who.Client, tried)
+		if m == nil {
+			return nil, err
+		}
+		x.join(m)
+		out.URL.Scheme, out.URL.Host = m.scheme, m.host
+		var res *http.Response
+		if res, err = m.link.RoundTrip(out); err == nil {
+			m.answered()
+			return res, nil
+		}
+		if x.blames(err) {
+			m.failed(u.gateway.clock(), isUnsent(err))
+		}
+		if int64(len(tried)) >= u.settings.Retries || !x.mayAskAgain(out, err) || !u.retries.spend() {
+			return nil, err
+		}
+		x.leave()
+		tried = append(tried, m)
+		out = out.Clone(out.Context()) // the transport may still look at the first
+	}
 }
 
 // join counts the exchange among those of a member; leave ends that.
 func (x *exchange) join(m *member) {
-	x.member = m
+	x.member, x.counted = m, true
 	m.active.Add(1)
 }
 
 func (x *exchange) leave() {
-	m := x.member
-	if m == nil {
+	if !x.counted {
 		return
 	}
+	m := x.member
+	x.counted = false
 	m.active.Add(-1)
 	if m.link.retired.Load() {
 		// The table was swapped under this request. Its connection would stay
@@ -409,8 +490,11 @@ func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 	if f.upstream {
 		x.outcome = outcomeFault
 		u.failed(f.reason)
+	}
+	if f.upstream && x.member != nil {
 		u.gateway.log.Warn("upstream did not answer",
 			zap.String("upstream", u.settings.Name),
+			zap.String("server", x.member.url),
 			zap.String("reason", f.reason),
 			zap.String("request_id", x.who.RequestID),
 			zap.Error(err))

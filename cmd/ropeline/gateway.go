@@ -159,6 +159,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		defer closeRecord() // it takes what the rooms have to tell to their end
 	}
 	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
+	defer g.front.Close()
 	g.queue = g.queueAPI()
 	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
 		a, ok := (*g.pages.Load())[id]

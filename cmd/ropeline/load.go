@@ -141,6 +141,8 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		}
 		made, err := g.front.Upstream(proxy.UpstreamSettings{
 			Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
+			Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
+			MaxConns: u.MaxConns, Retries: u.Retries,
 			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Idle: u.Timeouts.Idle,
 		})
 		if err != nil {
