@@ -23,12 +23,9 @@ type Entered struct {
 func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 	v := r.view.Load()
 	now := v.now()
-	limits := r.settings.Load().Limits
-	if !v.stale() {
-		limits = v.Limits
-	}
+	limits := r.limits(v)
 	refused := func(verdict Verdict) Entered { return Entered{Reason: verdict.Reason, Status: verdict.Status} }
-	if limits.Mode == ModeOpen {
+	if _, open := r.open(limits, now); open {
 		return Entered{Reason: PassOpen, Status: r.hold(v, nil, now, HoldWaiting).Status}
 	}
 	if reason, no := refuses(v, limits, now); no {

@@ -42,6 +42,10 @@ type Settings struct {
 
 	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
 	OpenOnFailure bool
+
+	// OpenAfterEnd lets everyone pass once Limits.EndAt has come, where the mode
+	// is ModeAuto: there is nothing left to line up for.
+	OpenAfterEnd bool
 }
 
 // Room is the line of one activity, in one gateway. All methods are safe for
@@ -139,12 +143,9 @@ func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 	if verdict, ok := r.inside(ctx, v, visit, now); ok {
 		return verdict
 	}
-	limits := r.settings.Load().Limits
-	if !v.stale() {
-		limits = v.Limits
-	}
-	if limits.Mode == ModeOpen {
-		return Verdict{Pass: true, Reason: PassOpen}
+	limits := r.limits(v)
+	if reason, open := r.open(limits, now); open {
+		return Verdict{Pass: true, Reason: reason}
 	}
 	if t := r.ticket(visit.QueueTokens, v, now); t != nil {
 		if verdict, ok := r.returning(ctx, v, t, now); ok {
@@ -152,6 +153,25 @@ func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 		}
 	}
 	return r.newcomer(ctx, v, visit, limits, now)
+}
+
+// limits are those in force, as far as this gateway can know.
+func (r *Room) limits(v *view) Limits {
+	if v.stale() {
+		return r.settings.Load().Limits
+	}
+	return v.Limits
+}
+
+// open tells why everyone passes without a place, if everyone does.
+func (r *Room) open(limits Limits, now Instant) (Reason, bool) {
+	switch {
+	case limits.Mode == ModeOpen:
+		return PassOpen, true
+	case limits.Mode == ModeAuto && limits.ended(now) && r.settings.Load().OpenAfterEnd:
+		return PassEnded, true
+	}
+	return "", false
 }
 
 // ticket returns the first queue token that is valid here and now, or nil.
@@ -348,6 +368,12 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 			verdict.Status.PollAfter, verdict.Status.PollMax = 0, 0
 			return verdict
 		}
+	}
+	if _, open := r.open(r.limits(v), now); open {
+		// Who came before it was so is let in by asking again.
+		verdict := r.hold(v, nil, now, HoldWaiting)
+		verdict.Status.State, verdict.Status.PollAfter = StateReady, r.settings.Load().Poll.Min
+		return verdict
 	}
 	t := r.ticket(visit.QueueTokens, v, now)
 	if t == nil {

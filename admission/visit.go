@@ -96,10 +96,11 @@ type Reason string
 
 // The reasons to pass, and the reasons to hold.
 const (
-	PassAdmitted Reason = "admitted" // a session that stands
-	PassEntered  Reason = "entered"  // a session that this request began
-	PassOpen     Reason = "open"     // the activity's mode lets everyone pass
-	PassOutage   Reason = "outage"   // the store is away, and the admin chose to let visitors pass
+	PassAdmitted Reason = "admitted"  // a session that stands
+	PassEntered  Reason = "entered"   // a session that this request began
+	PassOpen     Reason = "open"      // the activity's mode lets everyone pass
+	PassEnded    Reason = "after_end" // the activity is over, and its routes are open after it
+	PassOutage   Reason = "outage"    // the store is away, and the admin chose to let visitors pass
 
 	HoldWaiting     Reason = "waiting"     // has a place, or may take one
 	HoldBefore      Reason = "before"      // not started
@@ -119,7 +120,8 @@ type Verdict struct {
 	// Status is what a held visitor is told.
 	Status Status
 
-	// Session is set on a Pass that has one (PassOpen and PassOutage have none).
+	// Session is set on a Pass that has one (PassOpen, PassEnded and PassOutage
+	// have none).
 	Session Session
 
 	// Queue and Admission are tickets the visitor must now keep; none: what

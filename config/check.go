@@ -393,6 +393,9 @@ func (d *decoder) checkActivities(c *Config) {
 		if d.sound(path+".start_at", path+".end_at") && !a.EndAt.IsZero() && !a.StartAt.IsZero() && !a.EndAt.After(a.StartAt) {
 			d.problem(path+".end_at", "is not after start_at")
 		}
+		if a.AfterEnd == "open" && a.EndAt.IsZero() && d.sound(path+".end_at") {
+			d.warn(path+".after_end", "means nothing without end_at")
+		}
 		d.checkBypass(c, i)
 		if a.Identity.Claim != "" && !c.API.JWT.Configured() && d.soundJWT("api") {
 			d.problem(path+".identity.claim", "needs the key of the shop's JWT; set api.jwt.secret or api.jwt.jwks_file")

@@ -142,7 +142,7 @@ type Activity struct {
 	StartAt        time.Time     `key:"start_at" doc:"When it opens, RFC 3339 with offset; empty: at once."`
 	EndAt          time.Time     `key:"end_at" doc:"When the activity is over, RFC 3339 with offset; empty: never."`
 	Prequeue       time.Duration `key:"prequeue,later" default:"15m" min:"0s" doc:"How long before the start visitors may join the draw."`
-	AfterEnd       string        `key:"after_end,later" default:"page" enum:"page|open" doc:"What visitors get after the end."`
+	AfterEnd       string        `key:"after_end" default:"page" enum:"page|open" doc:"What visitors get after end_at with mode auto: page: that it is over; open: everyone passes, uncounted."`
 	OnStoreFailure string        `key:"on_store_failure" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
 
 	Bind      []string  `key:"bind,later" enum:"user_agent|network" doc:"What a token is bound to."`

@@ -208,7 +208,7 @@ func (x *exchange) arrive(r *http.Request) {
 	switch {
 	case !x.verdict.Pass:
 		x.hold(r)
-	case x.verdict.Reason == admission.PassOpen, x.verdict.Reason == admission.PassOutage:
+	case x.verdict.Session.Visitor == "":
 		x.pass(r, outcomeBypass, x.reason)
 	default:
 		x.pass(r, outcomeAdmitted, "")

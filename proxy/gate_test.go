@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ropeline/ropeline/admission"
 )
@@ -405,5 +406,25 @@ func TestGate_AnActivityThatIsNotThereHoldsEveryone(t *testing.T) {
 	}
 	if n := shop.hits(); n != 0 {
 		t.Errorf("%d requests reached the shop, want none", n)
+	}
+}
+
+func TestGate_EndedActivityPassesAllWhereTheAdminSaysSo(t *testing.T) {
+	shop := openShop(t, nil)
+	limits := oneInside()
+	limits.EndAt = time.Now().Add(-time.Hour)
+	g := open(t, shop.URL, func(s *setup) { s.limits = limits })
+	if res, _ := g.ask(browser(t), "GET", "/drop", "", navigation); res.StatusCode != 410 {
+		t.Errorf("got %d, want 410", res.StatusCode)
+	}
+	g.room.Configure(admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}, OpenAfterEnd: true})
+	for range 3 {
+		res, _ := g.ask(browser(t), "GET", "/drop", "", navigation)
+		if res.StatusCode != 200 || len(res.Cookies()) > 0 || res.Header.Get("Cache-Control") != "private" {
+			t.Errorf("got %d, cookies %v, Cache-Control %q; want 200, none, private", res.StatusCode, res.Cookies(), res.Header.Get("Cache-Control"))
+		}
+	}
+	if got := g.count("ropeline_bypass_total", "123", "after_end"); got != 3 {
+		t.Errorf("%v are counted, want 3", got)
 	}
 }

@@ -69,6 +69,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 			Poll:          poll(c),
 			Message:       a.Page.Message,
 			OpenOnFailure: a.OnStoreFailure == "open",
+			OpenAfterEnd:  a.AfterEnd == "open",
 			Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 		},
 	}
