@@ -180,7 +180,7 @@ func (f *file) write() error {
 	f.store.mu.Lock()
 	var sets []lineSet
 	for id, l := range f.store.lines {
-		if set, changed := l.take(id); changed {
+		if set, changed := l.collect(id); changed {
 			sets = append(sets, set)
 		}
 	}
@@ -243,6 +243,7 @@ type put struct {
 // state is the part of a line that is written whole each time.
 type lineState struct {
 	Epoch, Issued, Released   int64
+	Drawn                     int64
 	Turned, Admitted          int64
 	Credit                    int64
 	Born, At, Window          Instant
@@ -255,15 +256,16 @@ type lineState struct {
 	NamelessUntil, BlindUntil Instant
 	Reentry, Behind           Instant
 	Overrides                 Overrides
+	Draw                      Draw
 }
 
 func (l *line) state() lineState {
 	return lineState{
-		Epoch: l.Epoch, Issued: l.Issued, Released: l.released, Turned: l.turned, Admitted: l.admitted,
+		Epoch: l.Epoch, Issued: l.Issued, Drawn: l.Drawn, Released: l.released, Turned: l.turned, Admitted: l.admitted,
 		Credit: l.credit, Born: l.born, At: l.at, Window: l.window, ClaimClock: l.claimClock,
 		Limits: l.limits, Limited: l.limited, Steps: l.steps, Lost: l.lost, First: l.off.first,
 		Nameless: l.nameless, NamelessUntil: l.namelessUntil, BlindUntil: l.blindUntil,
-		Reentry: l.reentry, Behind: l.behind, Overrides: l.overrides,
+		Reentry: l.reentry, Behind: l.behind, Overrides: l.overrides, Draw: l.draw,
 	}
 }
 
@@ -275,9 +277,9 @@ func (s lineState) encode() []byte {
 	return text
 }
 
-// take collects what the file lacks, and reports whether that is anything but
+// collect returns what the file lacks, and reports whether that is anything but
 // the passing of time. The caller holds the store's mutex.
-func (l *line) take(id LineID) (set lineSet, changed bool) {
+func (l *line) collect(id LineID) (set lineSet, changed bool) {
 	state := l.state()
 	set = lineSet{id: id, all: l.unwritten.all, state: state.encode()}
 	state.At, state.Credit, state.ClaimClock, state.Window = 0, 0, 0, 0
@@ -456,7 +458,7 @@ func readLine(b *bolt.Bucket) (*line, error) {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	l := newLine(s.At)
-	l.Floor = Floor{s.Epoch, s.Issued}
+	l.Floor, l.draw = Floor{s.Epoch, s.Issued, s.Drawn}, s.Draw
 	l.released, l.turned, l.admitted, l.credit = s.Released, s.Turned, s.Admitted, s.Credit
 	l.born, l.window, l.claimClock = s.Born, s.Window, s.ClaimClock
 	l.limits, l.limited, l.steps, l.lost = s.Limits, s.Limited, s.Steps, s.Lost

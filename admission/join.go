@@ -45,7 +45,7 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 	if given, ok := l.batches[batch]; ok {
 		return l.joined(numbersOf(given), newcomers)
 	}
-	if l.settling != nil || !l.limited || l.limits.Mode == ModeClosed || !l.limits.begun(l.at) || l.limits.over(l.at) {
+	if l.settling != nil || !l.limited || l.limits.Mode == ModeClosed || !l.limits.begun(l.at) && !l.indexing() || l.limits.over(l.at) {
 		return nil
 	}
 	var given []span
@@ -64,7 +64,7 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 }
 
 func (l *line) joinOne(newcomer Newcomer) Place {
-	if id, ok := l.identities[newcomer.Identity]; ok && newcomer.Identity != "" {
+	if id, ok := l.identities[newcomer.Identity]; ok && newcomer.Identity != "" && !(newcomer.Over == id.Number && l.indexed(id.Number)) {
 		if place, ok := l.placeOf(id); ok {
 			return place
 		}
@@ -77,7 +77,8 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 	}
 	l.Issued++
 	n := l.Issued
-	l.hearOne(n)
+	l.heard.set(n, l.version)
+	l.waiting.set(n, l.version)
 	if newcomer.Identity != "" {
 		l.identities[newcomer.Identity] = identity{newcomer.Visitor, n, l.Epoch}
 		l.identityEnd.set(newcomer.Identity, l.at.Add(identityTime))
@@ -88,6 +89,9 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 	idle := min(l.limits.Idle, 2*l.limits.Claim)
 	if admission, ok := l.quiet(newcomer.Visitor, n, idle); ok {
 		return Place{Number: n, Visitor: newcomer.Visitor, Admission: admission}
+	}
+	if l.indexed(n) {
+		return Place{Number: n, Visitor: newcomer.Visitor, Indexed: true}
 	}
 	return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count} // all others have lower numbers
 }
@@ -109,17 +113,23 @@ func (l *line) throttle(network string) time.Duration {
 
 // placeOf returns the place of an identity that still has one.
 func (l *line) placeOf(id identity) (Place, bool) {
-	place := Place{Number: id.Number, Visitor: id.Visitor}
+	place := Place{Number: id.Number, Visitor: id.Visitor, Indexed: l.indexed(id.Number)}
 	if s := l.sessions[id.Visitor]; s != nil && l.ended[id.Visitor] == 0 {
 		place.Admission = *s
 		return place, true
 	}
 	n := id.Number
+	if place.Indexed && l.draw.Mapped && id.Epoch == l.Epoch { // who knows its number knows the rest
+		return place, true
+	}
 	_, turned := l.turns.get(n)
 	if id.Epoch != l.Epoch || n>>blockShift < l.off.first || l.done.has(n) || n <= l.lost && !l.waiting.has(n) && !turned {
 		return Place{}, false
 	}
 	l.hearOne(n)
+	if place.Indexed {
+		return place, true
+	}
 	place.Position = 1
 	if l.waiting.has(n) {
 		place.Position = l.waiting.below(n) + 1
@@ -136,7 +146,7 @@ func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 		if id, ok := l.identities[newcomer.Identity]; ok && id.Number == n {
 			visitor = id.Visitor
 		}
-		places[i] = Place{Number: n, Visitor: visitor}
+		places[i] = Place{Number: n, Visitor: visitor, Indexed: l.indexed(n)}
 		switch {
 		case n == lineFull:
 			places[i] = Place{Full: true}
@@ -144,7 +154,7 @@ func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 			places[i] = Place{RetryAfter: max(Tick, l.throttleLeft(newcomer.Network))}
 		case l.sessions[visitor] != nil && l.ended[visitor] == 0:
 			places[i].Admission = *l.sessions[visitor]
-		case l.waiting.has(n):
+		case l.waiting.has(n) && !places[i].Indexed:
 			places[i].Position = l.waiting.below(n) + 1
 		}
 	}

@@ -80,8 +80,13 @@ type Limits struct {
 	JoinsPerHour int64 // most joins of one network per hour; 0: no limit
 	JoinBurst    int64 // most of them at one instant
 
-	StartAt time.Time // no one joins before; zero: no start
+	StartAt time.Time // no one joins before, but for a draw; zero: no start
 	EndAt   time.Time // no one joins or is released after; zero: no end
+
+	// Draw has those who join in the Prequeue before the start stand in the order
+	// of a draw, before all who come later.
+	Draw     bool
+	Prequeue time.Duration
 
 	// MaxQueue is the most that may wait; 0: no limit. StopAt is the same as a
 	// multiple of the stock that is left, where that is counted.
@@ -128,6 +133,8 @@ func (l Limits) Check() error {
 		return fmt.Errorf("max_queue %d or stock.stop_at %d is negative", l.MaxQueue, l.StopAt)
 	case l.Stock.Left < 0 || l.Stock.Left > MaxStock || l.Stock.Left > 0 && !l.Stock.Counted:
 		return fmt.Errorf("a stock of %d, counted: %v, makes no sense", l.Stock.Left, l.Stock.Counted)
+	case l.Prequeue < 0:
+		return fmt.Errorf("prequeue %v is negative", l.Prequeue)
 	case l.Claim <= 0 || l.Absence <= 0 || l.HoldPlace < 0 || l.Idle <= 0 || l.Max <= 0:
 		return fmt.Errorf("claim, absence, session.idle and session.max must be above zero, hold_place not below")
 	}
@@ -161,6 +168,7 @@ func strictest(a, b Limits) Limits {
 	if !b.EndAt.IsZero() && (a.EndAt.IsZero() || b.EndAt.Before(a.EndAt)) {
 		a.EndAt = b.EndAt
 	}
+	a.Draw, a.Prequeue = a.Draw && b.Draw, min(a.Prequeue, b.Prequeue)
 	a.MaxQueue = lesserLimit(a.MaxQueue, b.MaxQueue)
 	a.StopAt = lesserLimit(a.StopAt, b.StopAt)
 	if b.Stock.Counted && (!a.Stock.Counted || b.Stock.Left < a.Stock.Left) {
@@ -180,6 +188,12 @@ func lesserLimit(a, b int64) int64 {
 // begun and ended tell an activity's schedule at an instant.
 func (l Limits) begun(now Instant) bool { return l.StartAt.IsZero() || now >= InstantOf(l.StartAt) }
 func (l Limits) ended(now Instant) bool { return !l.EndAt.IsZero() && now >= InstantOf(l.EndAt) }
+
+// early reports whether it is the time before the start in which visitors join
+// for the draw.
+func (l Limits) early(now Instant) bool {
+	return l.Draw && !l.begun(now) && now >= InstantOf(l.StartAt).Add(-l.Prequeue)
+}
 
 // over reports whether no one joins or is released any more. What is sold out
 // may come back: until the end, who waits keeps the place.

@@ -35,6 +35,9 @@ type line struct {
 
 	overrides Overrides
 
+	draw    Draw
+	stirred int64 // the version at which, other than by joining, it changed who waits
+
 	// Presence: a number is present if it was heard in this window or the
 	// last. waiting = (heard ∪ heardBefore) \ off, kept so at every change.
 	window             Instant // when this window began
@@ -168,7 +171,7 @@ func (l *line) inside() int64 { return int64(len(l.sessions)) + l.nameless }
 // free is how many turns may be given now.
 func (l *line) free() int64 {
 	if !l.limited || l.settling != nil || l.limits.Mode == ModeHold || l.at < l.blindUntil ||
-		!l.limits.begun(l.at) || l.limits.over(l.at) {
+		!l.limits.begun(l.at) || l.limits.over(l.at) || l.drawing() {
 		return 0
 	}
 	free := int64(mostReleases)
@@ -229,7 +232,8 @@ func (l *line) enforce() {
 func (l *line) head() Head {
 	return Head{
 		Now: l.at, Floor: l.Floor, Released: l.released, Lost: l.lost, Born: l.born,
-		Settling: l.settling != nil, Limits: l.limits, Overrides: l.overrides,
+		Settling: l.settling != nil, Closing: l.settling != nil && l.settling.closing,
+		Limits: l.limits, Overrides: l.overrides, Draw: l.draw,
 		Waiting: l.waiting.count, Turns: int64(l.turns.len()), Sessions: l.inside(),
 		Turned: l.turned, Admitted: l.admitted,
 	}

@@ -65,10 +65,10 @@ func (m *MemoryStore) step(ctx context.Context, call Call, lasting bool, do func
 	m.mu.Lock()
 	now := m.now()
 	l := m.line(call.Line, now)
-	issued, turned := l.Issued, l.turned
+	given, turned := l.Floor, l.turned
 	l.advance(call, now)
 	do(l)
-	lasting = lasting || l.Issued != issued || l.turned != turned
+	lasting = lasting || l.Floor != given || l.turned != turned
 	var written <-chan struct{}
 	if m.file == nil {
 		l.unwritten = newUnwritten()
@@ -137,7 +137,7 @@ func (m *MemoryStore) Renew(ctx context.Context, call Call, visitors []string) (
 func (m *MemoryStore) Leave(ctx context.Context, call Call, departures []Departure) (head Head, err error) {
 	err = m.step(ctx, call, true, func(l *line) {
 		for _, d := range departures {
-			l.leave(d)
+			l.leave(call, d)
 		}
 		head = l.head()
 	})
@@ -149,8 +149,9 @@ func (m *MemoryStore) Present(ctx context.Context, call Call, heard []Piece) (he
 	err = m.step(ctx, call, false, func(l *line) {
 		for _, p := range heard {
 			for i, word := range p.Bits {
-				if word != 0 {
-					l.hear(p.From>>6+int64(i), word)
+				w := p.From>>6 + int64(i)
+				if word = l.meant(call.Mapped, w, word); word != 0 {
+					l.hear(w, word)
 				}
 			}
 		}
@@ -181,6 +182,15 @@ func (m *MemoryStore) Override(ctx context.Context, call Call, overrides Overrid
 func (m *MemoryStore) Reset(ctx context.Context, call Call, epoch int64) (head Head, err error) {
 	err = m.step(ctx, call, true, func(l *line) {
 		l.reset(epoch)
+		head = l.head()
+	})
+	return head, err
+}
+
+// Draw implements Store.
+func (m *MemoryStore) Draw(ctx context.Context, call Call, drawing Drawing) (head Head, err error) {
+	err = m.step(ctx, call, true, func(l *line) {
+		l.take(drawing)
 		head = l.head()
 	})
 	return head, err

@@ -34,6 +34,7 @@ func (l *line) turnWindow(now Instant) {
 	l.unwritten.windows = l.unwritten.windows || len(l.heard.blocks)+len(l.heardBefore.blocks) > 0
 	l.heardBefore, l.heard = l.heard, marks{first: l.heard.first}
 	l.window = now
+	waiting := l.waiting.count
 	for i, b := range l.waiting.blocks {
 		if b == nil || b.count == 0 {
 			continue
@@ -48,6 +49,9 @@ func (l *line) turnWindow(now Instant) {
 				l.waiting.word(base>>6+int64(w), 0, gone, l.version)
 			}
 		}
+	}
+	if l.waiting.count != waiting {
+		l.stirred = l.version
 	}
 	l.dropPassed()
 }
@@ -124,7 +128,9 @@ func (l *line) hear(w int64, bits uint64) {
 		return
 	}
 	l.heard.word(w, bits, 0, l.version)
-	l.waiting.word(w, bits, 0, l.version)
+	if l.waiting.word(w, bits, 0, l.version) {
+		l.stirred = l.version
+	}
 }
 
 // hearOne marks one number.

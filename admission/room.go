@@ -181,7 +181,7 @@ func (r *Room) ticket(tokens []string, v *view, now Instant) *ticket {
 		if err != nil || t.line != r.id || now >= t.expires {
 			continue
 		}
-		r.lift(Floor{t.epoch, t.number})
+		r.lift(Floor{Epoch: t.epoch, Issued: t.number})
 		if t.epoch >= v.Epoch {
 			return t
 		}

@@ -9,6 +9,7 @@ import (
 // settling is what a line has heard so far of what it lost.
 type settling struct {
 	until    Instant
+	closing  bool // for the indexes of the draw alone: nothing is known to be lost
 	floor    Floor
 	released int64
 	seats    int64
@@ -18,7 +19,7 @@ type settling struct {
 // reenter lets in a session that the line lost: only on a token signed before
 // the line's data began. A later one that is not known has ended.
 func (l *line) reenter(k Knock) Entry {
-	known := k.Epoch == l.Epoch && k.Number > 0 && k.Number <= l.Issued
+	known := k.Epoch == l.Epoch && k.Number > 0 && k.Number <= l.Issued && !l.unnumbered(k.Number)
 	switch {
 	case known && l.dropTurn(k.Number): // entered after what is left of the line was written; the seat is the same
 	case l.nameless > 0:
@@ -48,19 +49,22 @@ func (l *line) longest() time.Duration {
 	return l.limits.Max
 }
 
-// settle opens a settling where a floor shows that the line lost data, and
-// closes it in time.
+// settle opens a settling where a floor shows that the line lost data, or the
+// start closes the indexes of a draw, and closes it in time.
 func (l *line) settle(call Call, now Instant) {
+	lost := call.Floor.Above(l.Floor) || call.Floor.Epoch == l.Epoch &&
+		(call.Floor.Drawn > 0 && l.Drawn == 0 || call.Mapped && !l.draw.Mapped)
 	if l.settling == nil {
-		if !call.Floor.Above(l.Floor) {
+		if !lost && !l.closes(now) {
 			return
 		}
-		l.settling = &settling{until: now.Add(settleTime), floor: l.Floor, released: l.released}
+		l.settling = &settling{until: now.Add(settleTime), closing: true, floor: l.Floor, released: l.released}
 	}
 	s := l.settling
-	if call.Floor.Above(s.floor) {
-		s.floor = call.Floor
+	if lost {
+		s.closing = false
 	}
+	s.floor = s.floor.raised(call.Floor)
 	if now < s.until || !l.limited { // without limits nobody can say how many seats there are
 		return
 	}
@@ -68,10 +72,22 @@ func (l *line) settle(call Call, now Instant) {
 		l.newEpoch(s.floor.Epoch)
 	}
 	if s.floor.Epoch == l.Epoch {
-		l.Issued = max(l.Issued, s.floor.Issued)
+		l.raise(s.floor)
+	}
+	closes := l.closes(now)
+	if closes {
+		l.closeIndexes()
+	}
+	if s.closing {
+		l.settling = nil
+		return
 	}
 	l.released = min(max(l.released, s.released), l.Issued)
 	l.Issued += leap
+	if closes { // who comes with an index that nobody told of has a number below the leap
+		l.draw.Later = l.Issued
+	}
+	l.stirred = l.version
 	l.born, l.reentry = now, now.Add(l.limits.Max)
 	l.credit = 0
 	if missing := s.seats - l.inside() - int64(l.turns.len()); missing > 0 {
@@ -89,7 +105,7 @@ func (l *line) settle(call Call, now Instant) {
 // heal takes what a gateway remembers.
 func (l *line) heal(call Call, m Memory) {
 	s := l.settling
-	if s == nil {
+	if s == nil || s.closing {
 		return
 	}
 	if ahead := m.Now - l.clock - l.behind; ahead > 0 {
@@ -100,9 +116,10 @@ func (l *line) heal(call Call, m Memory) {
 		l.newEpoch(call.Floor.Epoch)
 	}
 	if call.Floor.Epoch == l.Epoch {
-		l.Issued = max(l.Issued, call.Floor.Issued)
+		l.raise(call.Floor)
 		s.released = max(s.released, m.Released)
-		l.recall(m.Pieces)
+		l.recallDraw(m.Draw)
+		l.recall(m.Pieces, m.Draw.Mapped)
 		s.maps = s.maps || len(m.Pieces) > 0
 	}
 	s.seats = max(s.seats, m.Seats)
@@ -122,23 +139,33 @@ func (l *line) heal(call Call, m Memory) {
 	}
 }
 
+// raise lifts the line to a floor of its epoch. N is written once.
+func (l *line) raise(f Floor) {
+	drawn := l.Drawn
+	l.Floor = l.Floor.raised(f)
+	if drawn > 0 {
+		l.Drawn = drawn
+	}
+}
+
 // recall merges remembered maps: first who is off, so that no one who entered
 // is marked as waiting.
-func (l *line) recall(pieces []Piece) {
+func (l *line) recall(pieces []Piece, mapped bool) {
 	slices.SortStableFunc(pieces, func(a, b Piece) int { return int(b.Map) - int(a.Map) })
 	for _, p := range pieces {
 		for i, word := range p.Bits {
 			w := p.From>>6 + int64(i)
+			word = l.meant(mapped, w, word)
 			switch p.Map {
 			case MapDone:
 				l.done.word(w, word, 0, l.version)
-				for ; word != 0; word &= word - 1 { // what is left of the line may be from before
-					l.dropTurn(w<<6 + int64(bits.TrailingZeros64(word)))
+				for left := word; left != 0; left &= left - 1 { // what is left of the line may be from before
+					l.dropTurn(w<<6 + int64(bits.TrailingZeros64(left)))
 				}
 				fallthrough
 			case MapOff:
-				l.off.word(w, p.Bits[i], 0, l.version)
-				l.waiting.word(w, 0, p.Bits[i], l.version)
+				l.off.word(w, word, 0, l.version)
+				l.waiting.word(w, 0, word, l.version)
 			case MapWaiting:
 				l.hear(w, word)
 			}
@@ -162,6 +189,7 @@ func (l *line) newEpoch(epoch int64) {
 		s.released, s.maps = 0, false // that was of another epoch
 	}
 	l.released, l.lost, l.steps = 0, 0, nil
+	l.draw = Draw{}
 	for n := range l.turns.items {
 		l.unwritten.turns[n] = struct{}{}
 	}

@@ -89,6 +89,10 @@ type Store interface {
 	// and their seats stay. An epoch that is over already is left alone.
 	Reset(ctx context.Context, call Call, epoch int64) (Head, error)
 
+	// Draw adds to the draw of the line's epoch what is not there yet: see
+	// Drawing. What is there stays.
+	Draw(ctx context.Context, call Call, drawing Drawing) (Head, error)
+
 	// Keys returns the signing keys kept for all gateways, the first of which
 	// signs. It keeps known too, which the gateway has used: a store that lost
 	// its keys gets them back. Where there are none at all, fresh is kept.
@@ -119,6 +123,11 @@ type Call struct {
 	Line    LineID
 	Gateway string
 	Floor   Floor
+
+	// Mapped tells how the caller means a place up to Floor.Drawn: as a number,
+	// or else as an index plus one. What it says of them is passed over by a
+	// line that means the other.
+	Mapped bool
 }
 
 // Floor is the least that a line must have given for what was seen to be true.
@@ -127,11 +136,27 @@ type Call struct {
 type Floor struct {
 	Epoch  int64
 	Issued int64
+
+	// Drawn is how many places the draw of the epoch has; 0: the indexes are
+	// not closed, or nothing is drawn. It is told beside the pair, for it never
+	// changes.
+	Drawn int64
 }
 
 // Above reports whether f tells of more than g.
 func (f Floor) Above(g Floor) bool {
 	return f.Epoch > g.Epoch || f.Epoch == g.Epoch && f.Issued > g.Issued
+}
+
+// raised returns what f and g tell together.
+func (f Floor) raised(g Floor) Floor {
+	switch {
+	case g.Epoch > f.Epoch:
+		return g
+	case g.Epoch == f.Epoch:
+		f.Issued, f.Drawn = max(f.Issued, g.Issued), max(f.Drawn, g.Drawn)
+	}
+	return f
 }
 
 // Head is the state of a line that comes with every answer.
@@ -142,9 +167,11 @@ type Head struct {
 	Lost     int64   // an absent number at or below it has lost its place
 	Born     Instant // when this line's data began
 	Settling bool    // the line listens to what gateways remember, and gives nothing
+	Closing  bool    // it does so only for the start of the draw: nothing was lost
 	Limits   Limits  // those in force, overrides included
 
 	Overrides Overrides
+	Draw      Draw
 
 	Waiting  int64 // numbers present and waiting
 	Turns    int64 // turns that may still be claimed
@@ -232,13 +259,18 @@ type Newcomer struct {
 	Visitor  string
 	Identity string // the same identity gets the same place
 	Network  string // of one network only so many join
+
+	// Over is the index plus one of a place of the identity that is over, where
+	// the gateway saw that: the store keeps no numbers of indexes.
+	Over int64
 }
 
 // Place is the answer to a newcomer. Admission is the zero value unless the
 // visitor is admitted at once, or came before and is inside.
 type Place struct {
 	Number   int64 // 0: none
-	Position int64 // people present and waiting before it, plus one
+	Indexed  bool  // Number is an index of the draw plus one, and makes the number
+	Position int64 // people present and waiting before it, plus one; 0: not known
 
 	// Visitor is whose place it is: the newcomer's, or that of the first
 	// ticket of the same identity.
@@ -308,4 +340,5 @@ type Memory struct {
 	Ended    []Ended
 
 	Overrides Overrides
+	Draw      Draw
 }

@@ -89,6 +89,9 @@ func (l *line) knock(k Knock) Entry {
 		return l.reenter(k)
 	}
 	n := k.Number
+	if k.Epoch == l.Epoch && l.unnumbered(n) {
+		return Entry{Outcome: EntryWaiting}
+	}
 	if n == 0 || k.Epoch != l.Epoch || n > l.Issued || n>>blockShift < l.off.first || l.done.has(n) {
 		return Entry{Outcome: EntryGone}
 	}
@@ -127,15 +130,16 @@ func (l *line) renew(visitor string) Entry {
 
 // leave ends a session, or gives up a place. The seat of a session is free two
 // ticks later, when every gateway has heard that its token passes no more.
-func (l *line) leave(d Departure) {
+func (l *line) leave(call Call, d Departure) {
 	if s := l.sessions[d.Visitor]; s != nil {
 		l.end(Ended{d.Visitor, s.Max.Add(SessionGrace)})
 	} else if l.mayReenter() {
 		l.end(Ended{d.Visitor, l.at.Add(l.longest() + SessionGrace)})
 	}
-	if d.Number == 0 || d.Epoch != l.Epoch || d.Number > l.Issued {
+	if d.Number == 0 || d.Epoch != l.Epoch || d.Number > l.Issued || !l.means(call.Mapped, d.Number) {
 		return
 	}
+	l.stirred = l.version
 	l.dropTurn(d.Number)
 	l.waiting.clear(d.Number, l.version)
 	l.off.set(d.Number, l.version)

@@ -34,7 +34,7 @@ func Property(t *testing.T, open Opener) {
 
 // Differential runs the same random lives on two stores, which must give the
 // same answers, times counted from their first. To what Property does come
-// identities, networks and an operator's decisions. Crashes are left out: what
+// identities, networks, an operator's decisions and draws. Crashes are left out: what
 // may be late in a file is different.
 func Differential(t *testing.T, openA, openB Opener) {
 	a, b := openA(t), openB(t)
@@ -43,7 +43,7 @@ func Differential(t *testing.T, openA, openB Opener) {
 		activity++
 		script := make([]deed, rapid.IntRange(1, longestLife).Draw(t, "length"))
 		for i := range script {
-			script[i] = deeds("join known", "join known", "join known", "override", "crowd").Draw(t, "deed")
+			script[i] = deeds("join known", "join known", "join known", "override", "crowd", "draw", "draw", "draw").Draw(t, "deed")
 		}
 		var transcripts [2][]string
 		for i, bench := range []Bench{a, b} {
@@ -92,6 +92,9 @@ func (d deed) GoString() string {
 	case "limits":
 		return fmt.Sprintf("%s %s, capacity %d, rate %d/h", text, d.Limits.Mode, d.Limits.Capacity, d.Limits.RatePerHour)
 	}
+	if d.Verb == "draw" {
+		return fmt.Sprintf("%s %d, in %v", text, d.Which, d.Wait)
+	}
 	if d.Verb == "crowd" {
 		return fmt.Sprintf("%s: max queue %d, stop at %d times %+v", text, d.Limits.MaxQueue, d.Limits.StopAt, d.Limits.Stock)
 	}
@@ -124,6 +127,9 @@ func deeds(more ...string) *rapid.Generator[deed] {
 			d.Wait = rapid.SampledFrom([]time.Duration{11 * time.Second, time.Minute, 20 * time.Minute}).Draw(t, "wait")
 		case "join known":
 			d.Count, d.Which = rapid.IntRange(1, 4).Draw(t, "count"), rapid.IntRange(0, 30).Draw(t, "which")
+		case "draw":
+			d.Which = rapid.IntRange(0, 7).Draw(t, "which")
+			d.Wait = time.Duration(rapid.Int64Range(1, 30_000_000).Draw(t, "wait")) * time.Microsecond
 		case "override":
 			if rapid.Bool().Draw(t, "decides") {
 				d.Decides.Mode = rapid.SampledFrom([]admission.Mode{"", "", admission.ModeAuto, admission.ModeHold, admission.ModeClosed, admission.ModeOpen}).Draw(t, "mode")
@@ -247,6 +253,8 @@ func (l *life) do(d deed) {
 		}
 	case "override":
 		g.override(d.Decides)
+	case "draw":
+		l.draw(g, d)
 	case "again":
 		if len(l.batches) == 0 {
 			return
@@ -315,6 +323,44 @@ func (l *life) do(d deed) {
 		h := g.leave(k)
 		if l.model != nil {
 			l.model.leave(h, k)
+		}
+	}
+}
+
+// draw does something of a draw: plans one in a new epoch, or adds to the one
+// there is.
+func (l *life) draw(g *gateway, d deed) {
+	l.Helper()
+	sources := []string{"", "the lottery"}
+	switch d.Which {
+	case 0, 1:
+		for _, g := range l.gates {
+			g.limits.Draw, g.limits.Prequeue, g.limits.StartAt = true, 10*time.Second, l.record.now.Add(d.Wait).Time()
+			l.release(g)
+		}
+		g.reset()
+		g.pin("k1", sources[d.Which])
+	case 2:
+		g.pin("k2", sources[1])
+	case 3:
+		seen := slices.ContainsFunc(l.tickets, func(k *ticket) bool { return k.indexed && k.epoch == l.record.last.Epoch })
+		g.add(admission.Drawing{Key: "k3", Indexed: seen})
+	case 4:
+		g.add(admission.Drawing{Beacon: "4 8 15"})
+	case 5: // by what was read before
+		g.add(numbered(lotsOf(l, max(1, g.read.Drawn)), g.read))
+	default:
+		l.release(g)
+		lots := lotsOf(l, max(1, g.read.Drawn))
+		if head := g.add(numbered(lots, g.read)); head.Draw.Mapped && !g.read.Draw.Mapped {
+			var now []*ticket
+			for _, k := range l.tickets {
+				if k.epoch == head.Epoch {
+					now = append(now, k)
+				}
+			}
+			l.drawn(lots, now...)
+			l.release(g)
 		}
 	}
 }

@@ -114,11 +114,11 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	r.places = given
 	if before, again := r.batches[batch]; again {
 		for i, p := range given {
-			if p.Number != before[i].Number || p.Full != before[i].Full {
+			if p.Number != before[i].Number || p.Indexed != before[i].Indexed || p.Full != before[i].Full {
 				r.Fatalf("N: a batch that came again got number %d, and first %d", p.Number, before[i].Number)
 			}
 			if p.Admission.Visitor != "" { // as its session stands by now
-				r.admit(h, place{h.Epoch, p.Number}, p.Admission)
+				r.admit(h, place{h.Epoch, p.Admission.Number}, p.Admission)
 			}
 		}
 		return
@@ -139,7 +139,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 		other, twice := r.given[at]
 		if twice && newcomers[i].Identity != "" && p.Visitor == other { // came before
 			if p.Admission.Visitor != "" {
-				r.admit(h, at, p.Admission)
+				r.admit(h, place{h.Epoch, p.Admission.Number}, p.Admission) // its number, where p has the index
 			}
 			continue
 		}
@@ -157,6 +157,9 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 		r.highest[h.Epoch] = p.Number
 		if p.Admission.Visitor == "" {
 			held = true
+			if p.Indexed {
+				continue
+			}
 			if p.Position < 1 || p.Position > h.Waiting {
 				r.Fatalf("O: position %d among %d waiting", p.Position, h.Waiting)
 			}
@@ -299,8 +302,8 @@ func (r *record) read(v *reading) {
 // plain, session and lines tell answers with their times counted from the
 // first, so that those of two stores can be compared.
 func (r *record) plain(h admission.Head) string {
-	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v, decision %d: %s",
-		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits, h.Overrides.Version, plainly(h.Overrides))
+	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v, decision %d: %s, %d drawn by %+v, closing %v",
+		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits, h.Overrides.Version, plainly(h.Overrides), h.Drawn, h.Draw, h.Closing)
 }
 
 func (r *record) session(a admission.Admission) string {

@@ -51,7 +51,8 @@ type reading struct {
 // ticket is what a visitor holds.
 type ticket struct {
 	visitor       string
-	number, epoch int64
+	number, epoch int64 // while indexed, number is the index plus one
+	indexed       bool
 	session       admission.Admission
 	signed        admission.Instant // of the admission token
 }
@@ -184,12 +185,19 @@ func (r *rig) lose() {
 }
 
 func (g *gateway) call() admission.Call {
-	return admission.Call{Line: g.line, Gateway: g.name, Floor: g.floor}
+	return admission.Call{Line: g.line, Gateway: g.name, Floor: g.floor, Mapped: g.read.Draw.Mapped && g.read.Epoch == g.floor.Epoch}
 }
 
 func (g *gateway) lift(head admission.Head) {
+	drawn := head.Drawn
+	if head.Epoch == g.floor.Epoch {
+		drawn = max(drawn, g.floor.Drawn)
+	}
 	if head.Floor.Above(g.floor) {
 		g.floor = head.Floor
+	}
+	if head.Epoch == g.floor.Epoch {
+		g.floor.Drawn = drawn
 	}
 }
 
@@ -226,14 +234,15 @@ func (g *gateway) joinBatch(batch string, newcomers []admission.Newcomer) []*tic
 	g.record.joined(head, batch, newcomers, given)
 	if g.said != nil {
 		for i, p := range given {
-			g.said("  %s is %s with number %d at position %d, %s, to come again in %v, full %v",
-				newcomers[i].Visitor, p.Visitor, p.Number, p.Position, g.record.session(p.Admission), p.RetryAfter, p.Full)
+			g.said("  %s is %s with number %d, an index %v, at position %d, %s, to come again in %v, full %v",
+				newcomers[i].Visitor, p.Visitor, p.Number, p.Indexed, p.Position, g.record.session(p.Admission), p.RetryAfter, p.Full)
 		}
 	}
 	tickets := make([]*ticket, len(given))
 	for i, p := range given {
-		tickets[i] = &ticket{visitor: p.Visitor, number: p.Number, epoch: head.Epoch}
+		tickets[i] = &ticket{visitor: p.Visitor, number: p.Number, epoch: head.Epoch, indexed: p.Indexed}
 		if p.Admission.Visitor != "" {
+			tickets[i].number, tickets[i].indexed = p.Admission.Number, false
 			g.admitted(tickets[i], head, p.Admission)
 		}
 	}
@@ -291,7 +300,7 @@ func (g *gateway) release() admission.Line {
 	if was.Version > 0 && (line.Epoch != was.Epoch || line.Born != was.Born || line.Version < was.Version) {
 		line = g.releaseSince(0)
 	}
-	if !line.Settling {
+	if !line.Settling || line.Closing {
 		g.settles = false
 	} else if !g.mute {
 		if !g.settles {
@@ -364,7 +373,7 @@ func (v *reading) claim(n int64) (admission.Instant, bool) {
 
 // memory is what this gateway remembers by an earlier reading.
 func (g *gateway) memory(was reading) admission.Memory {
-	m := admission.Memory{Now: was.Now, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was), Overrides: was.Overrides}
+	m := admission.Memory{Now: was.Now, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was), Overrides: was.Overrides, Draw: was.Draw}
 	for _, visitor := range keys(g.inside) {
 		a := g.inside[visitor]
 		if until, gone := g.ended[visitor]; gone {

@@ -2,7 +2,7 @@
 local WAITS, ADMITTED, GONE = 0, 1, 2
 
 local function reenter(visitor, n, epoch, maxAt)
-  local known = epoch == S.epoch and n > 0 and n <= S.issued
+  local known = epoch == S.epoch and n > 0 and n <= S.issued and not unnumbered(n)
   if known and dropTurn(n) then
     -- It entered after what is left of the line was written; the seat is the same.
   elseif S.nameless > 0 then
@@ -24,6 +24,7 @@ local function knock(visitor, n, epoch, signed, maxAt)
   if s then return ADMITTED, s end
   if S.s_until ~= 0 then return WAITS end
   if maxAt > S.at and signed < S.born then return reenter(visitor, n, epoch, maxAt) end
+  if epoch == S.epoch and unnumbered(n) then return WAITS end
   if n == 0 or epoch ~= S.epoch or n > S.issued or chunkOf(n) < S.first or has(DONE, n) then return GONE end
   if call('ZSCORE', TURNS, text(n)) then
     if not claimable() then return WAITS end

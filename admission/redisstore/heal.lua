@@ -1,8 +1,9 @@
 -- ARGV: now, released, seats, counts of pieces, sessions and ended; the version
--- of what the operator decided, and it as decide takes it; then for each piece map, chunk, offset in bytes, bytes; for each session visitor,
+-- of what the operator decided, and it as decide takes it; key, source, beacon and
+-- later of the draw, and whether its places are numbers; then for each piece map, chunk, offset in bytes, bytes; for each session visitor,
 -- number, until, max; for each ended visitor, until. Pieces come done first,
 -- then off, then waiting, so that no one who entered is marked as waiting.
-if S.s_until == 0 then return reply({}) end
+if S.s_until == 0 or S.s_closing == 1 and S.s_lost == 0 then return reply({}) end
 local pieces, sessions, gone = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 
 if pieces + sessions + gone > 0 or tonumber(ARGV[6]) > 0 then S.s_lost = 1 end
@@ -14,28 +15,29 @@ if ahead > 0 then
 end
 if F_EPOCH > S.epoch then newEpoch(F_EPOCH) end
 
--- lay merges bytes into a map.
-local function lay(map, c, offset, bytes)
-  if c < S.first then return end
-  local k = mapKey(map, c)
-  call('SET', SCRATCH, string.rep('\0', offset) .. bytes)
-  call('BITOP', 'OR', k, k, SCRATCH)
-  changed(map, c)
-end
-
 if tonumber(ARGV[10]) > S.o_version then decide(10, tonumber(ARGV[10])) end
 
-local i = 19
+local function recallDraw(key, source, beacon, later, mapped)
+  if words.draw_key == '' then words.draw_key, words.draw_source = key, source end
+  if words.draw_beacon == '' and words.draw_source == source then words.draw_beacon = beacon end
+  if S.later == 0 then S.later = later end
+  if mapped == 1 and S.mapped == 0 and S.drawn > 0 then renumber() end
+end
+
+local i = 24
 if F_EPOCH == S.epoch then
-  S.issued = max(S.issued, F_ISSUED)
+  raise(F_ISSUED, F_DRAWN)
+  local mapped = tonumber(ARGV[23])
+  recallDraw(ARGV[19], ARGV[20], ARGV[21], tonumber(ARGV[22]), mapped)
   S.s_released = max(S.s_released, tonumber(ARGV[5]))
   if pieces > 0 then S.s_maps = 1 end
   for p = 0, pieces - 1 do
     local at = i + 4 * p
     local map, c, offset, bytes = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
     if map == 'w' then
-      hearPiece(c, offset, bytes)
+      hearPiece(c, offset, bytes, mapped)
     else
+      bytes = meant(mapped, c, offset, bytes)
       if map == 'd' then lay(DONE, c, offset, bytes) end
       lay(OFF, c, offset, bytes)
       local k = mapKey(WAITING, c)

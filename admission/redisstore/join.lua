@@ -1,5 +1,5 @@
--- ARGV: batch, then for each newcomer visitor, identity and network; the last
--- two are hashes, or empty where they are not looked at.
+-- ARGV: batch, then for each newcomer visitor, identity, network and over; the
+-- two in the middle are hashes, or empty where they are not looked at.
 local batch = ARGV[4]
 local IDENTITY_TIME = 7 * 24 * 3600
 
@@ -7,9 +7,10 @@ local IDENTITY_TIME = 7 * 24 * 3600
 -- too many wait.
 local NONE, FULL = 0, -1
 
-local places = {} -- number (or one of these), position, until, max, retry after, visitor of each
+local places = {} -- number (or one of these), position, until, max, retry after, whether it is an index, visitor of each
 local function place(n, position, visitor, s, retry)
-  places[#places + 1] = { n, position, s and s[3] or 0, s and s[4] or 0, retry or 0, visitor }
+  if indexed(n) then position = 0 end
+  places[#places + 1] = { n, position, s and s[3] or 0, s and s[4] or 0, retry or 0, indexed(n) and 1 or 0, visitor }
 end
 
 local function identityKey(identity) return 'user:queue:' .. tag .. ':' .. identity end
@@ -25,12 +26,17 @@ local function ticketOf(identity)
 end
 
 -- knownPlace answers an identity that still has a place or a session.
-local function knownPlace(identity)
+local function knownPlace(identity, over)
   local n, epoch, visitor = ticketOf(identity)
   if epoch ~= S.epoch then return false end -- a number of another epoch is someone else's in this
+  if n == over and indexed(n) then return false end
   local s = not hasEnded(visitor) and session(visitor)
   if s then
     place(n, 0, visitor, s)
+    return true
+  end
+  if indexed(n) and S.mapped == 1 then -- who knows its number knows the rest
+    place(n, 0, visitor)
     return true
   end
   local turn = call('ZSCORE', TURNS, text(n))
@@ -96,15 +102,15 @@ if numbers then
       local s = not hasEnded(visitor) and session(visitor)
       place(n, not s and has(WAITING, n) and rank(n) + 1 or 0, visitor, s)
     end
-    i = i + 3
+    i = i + 4
   end
-elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and begun() and not over() then
+elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or indexing()) and not over() then
   -- No token came back from these visitors yet: a bot, a prefetch or a curl
   -- must not hold a seat for the whole idle time.
   local idle = min(S.idle, 2 * S.claim)
-  for i = 5, #ARGV, 3 do
+  for i = 5, #ARGV, 4 do
     local visitor, identity, network = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    if not knownPlace(identity) then
+    if not knownPlace(identity, tonumber(ARGV[i + 3])) then
       local crowded = full()
       local wait = not crowded and throttle(network, true) or 0
       if crowded then

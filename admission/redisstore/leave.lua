@@ -7,7 +7,8 @@ for i = 4, #ARGV, 3 do
   elseif mayReenter() then
     finish(visitor, S.at + (S.limited == 1 and S.max or 7 * 24 * 3600 * SECOND) + GRACE)
   end
-  if n > 0 and epoch == S.epoch and n <= S.issued and chunkOf(n) >= S.first then
+  if n > 0 and epoch == S.epoch and n <= S.issued and means(F_MAPPED, n) then S.stirred = S.version end
+  if n > 0 and epoch == S.epoch and n <= S.issued and means(F_MAPPED, n) and chunkOf(n) >= S.first then
     dropTurn(n)
     clear(WAITING, n)
     put(OFF, n, 1)

@@ -3,8 +3,8 @@
 -- steps in the same order, under the same names. Read that first.
 --
 -- KEYS[1] is queue:seq:{tenant:activity}; all other keys share its hash tag, so
--- that a line is in one slot of a cluster. ARGV is gateway, epoch and issued of
--- the floor it knows, then the verb's own.
+-- that a line is in one slot of a cluster. ARGV is gateway, epoch of the floor
+-- it knows, issued:drawn:mapped of it, then the verb's own.
 --
 -- Numbers are doubles, exact below 2^53: microseconds and credit stay under it
 -- (see MaxRatePerHour), and text is made of them by '%.0f' alone.
@@ -64,7 +64,7 @@ local floor, min, max = math.floor, math.min, math.max
 --   kept                     when the expiry of all keys was renewed
 --   o_version, o_mode …      what an operator decided; 0 is nothing and all else one more than it says
 local S = setmetatable({}, { __index = function() return 0 end })
-local words = { run = false, message = '' } -- the fields that are text
+local words = { run = false, message = '', draw_key = '', draw_source = '', draw_beacon = '' } -- the fields that are text
 local was = {} -- S as it was read
 local fresh = true
 do
@@ -86,6 +86,7 @@ end
 local NAMES = {
   'mode', 'capacity', 'rate', 'burst', 'claim', 'absence', 'hold_place', 'idle', 'max', 'joins', 'join_burst', 'start_at', 'end_at',
   'max_queue', 'stop_at', 'left', -- left: 0 is not counted and all else one more than there is
+  'draw', 'prequeue',
 }
 
 local touched = {} -- keys written in this step, whose expiry is renewed
@@ -96,7 +97,8 @@ local function drop(k)
   touched[k], noted[k] = nil, nil
 end
 
-local F_EPOCH, F_ISSUED = tonumber(ARGV[2]), tonumber(ARGV[3])
+local F_EPOCH, F_ISSUED, F_DRAWN, F_MAPPED = tonumber(ARGV[2]), string.match(ARGV[3], '(%d+):(%d+):(%d)')
+F_ISSUED, F_DRAWN, F_MAPPED = tonumber(F_ISSUED), tonumber(F_DRAWN), tonumber(F_MAPPED)
 local function above(epoch, issued, epoch2, issued2)
   return epoch > epoch2 or epoch == epoch2 and issued > issued2
 end
@@ -180,27 +182,73 @@ local function countAnew(c, before)
   if after > 0 then S.lowest = min(S.lowest, c * CHUNK + call('BITPOS', k, 1)) end
 end
 
+-- upTo cuts what is above number last off bytes that stand for numbers from
+-- c*CHUNK + 8*offset on.
+local function upTo(last, c, offset, bytes)
+  local room = last - c * CHUNK + 1 - 8 * offset
+  if room <= 0 then return '' end
+  if #bytes * 8 <= room then return bytes end
+  local whole, part = floor(room / 8), room % 8
+  local cut = string.sub(bytes, 1, whole)
+  if part > 0 then
+    local b = string.byte(bytes, whole + 1)
+    cut = cut .. string.char(b - b % 2 ^ (8 - part))
+  end
+  return cut
+end
+
+-- beyond clears what is up to number last in such bytes.
+local function beyond(last, c, offset, bytes)
+  local under = last - c * CHUNK + 1 - 8 * offset
+  if under <= 0 then return bytes end
+  local whole, part = floor(under / 8), under % 8
+  if whole >= #bytes then return '' end
+  local b = string.byte(bytes, whole + 1)
+  return string.rep('\0', whole) .. string.char(b % 2 ^ (8 - part)) .. string.sub(bytes, whole + 2)
+end
+
+-- the draw: see drawing.go ------------------------------------------------------
+
+local function begun() return S.start_at == 0 or S.at >= S.start_at end
+local function draws() return words.draw_key ~= '' or S.drawn > 0 end
+local function drawing() return draws() and S.mapped == 0 end
+local function indexed(n) return n > 0 and draws() and (S.drawn == 0 or n <= S.drawn) end
+local function unnumbered(n) return S.mapped == 0 and indexed(n) end
+local function indexing()
+  return words.draw_key ~= '' and S.drawn == 0 and S.draw == 1 and not begun() and S.at >= S.start_at - S.prequeue
+end
+local function closes() return S.limited == 1 and words.draw_key ~= '' and S.drawn == 0 and begun() end
+
+local function closeIndexes()
+  S.drawn = math.ceil(max(S.issued, 1) / 64) * 64
+  S.issued = S.drawn
+  S.later = S.issued
+end
+
+local function means(mapped, n) return mapped == S.mapped or not draws() or S.drawn > 0 and n > S.drawn end
+
+-- meant returns what a caller, mapped or not, means as the line does by bytes
+-- that stand for places from c*CHUNK + 8*offset on.
+local function meant(mapped, c, offset, bytes)
+  if mapped == S.mapped or not draws() then return bytes end
+  if S.drawn == 0 then return '' end
+  return beyond(S.drawn, c, offset, bytes)
+end
+
 -- hearPiece marks numbers as heard from: bytes stand for those from
 -- c*CHUNK + 8*offset on. Never those that are off, were never given, or lost
 -- their place.
-local function hearPiece(c, offset, bytes)
+local function hearPiece(c, offset, bytes, mapped)
   if c < S.first or c > lastChunk() then return end
+  bytes = meant(mapped, c, offset, bytes)
+  if bytes == '' then return end
   local base = c * CHUNK
   if c == 0 and offset == 0 then -- there is no number 0
     local b = string.byte(bytes)
     if b >= 128 then bytes = string.char(b - 128) .. string.sub(bytes, 2) end
   end
-  local room = S.issued - base + 1 - 8 * offset -- bits that stand for given numbers
-  if room <= 0 then return end
-  if #bytes * 8 > room then
-    local whole, part = floor(room / 8), room % 8
-    local cut = string.sub(bytes, 1, whole)
-    if part > 0 then
-      local b = string.byte(bytes, whole + 1)
-      cut = cut .. string.char(b - b % 2 ^ (8 - part))
-    end
-    bytes = cut
-  end
+  bytes = upTo(S.issued, c, offset, bytes)
+  if bytes == '' then return end
   local heard, waiting = mapKey(NOW, c), mapKey(WAITING, c)
   call('SET', SCRATCH, string.rep('\0', offset) .. bytes)
   call('BITOP', 'AND', SCRATCH2, SCRATCH, mapKey(OFF, c))
@@ -222,7 +270,10 @@ local function hearPiece(c, offset, bytes)
     touch(waiting) -- BITOP takes a key's expiry away
     local after = S.waiting
     countAnew(c, before)
-    if S.waiting ~= after then changed(WAITING, c) end
+    if S.waiting ~= after then
+      S.stirred = S.version
+      changed(WAITING, c)
+    end
   end
   call('DEL', SCRATCH, SCRATCH2)
 end
@@ -231,7 +282,35 @@ end
 local function hearOne(n)
   if n < 1 or n > S.issued or has(OFF, n) or n <= S.lost and not has(WAITING, n) then return end
   put(NOW, n, 1)
-  put(WAITING, n, 1)
+  if put(WAITING, n, 1) then S.stirred = S.version end
+end
+
+-- lay merges bytes into a map. What it merged stays in SCRATCH.
+local function lay(map, c, offset, bytes)
+  if c < S.first then return end
+  local k = mapKey(map, c)
+  call('SET', SCRATCH, string.rep('\0', offset) .. bytes)
+  call('BITOP', 'OR', k, k, SCRATCH)
+  changed(map, c)
+end
+
+-- renumber forgets what is known of places up to N, which are numbers from now
+-- on.
+local function renumber()
+  for c = S.first, chunkOf(S.drawn) do
+    call('SET', SCRATCH, beyond(S.drawn, c, 0, string.rep('\255', BYTES)))
+    for _, map in ipairs(MAPS) do
+      local k = mapKey(map, c)
+      if call('EXISTS', k) == 1 then
+        local before = map == WAITING and call('BITCOUNT', k)
+        call('BITOP', 'AND', k, k, SCRATCH)
+        changed(map, c)
+        if before then countAnew(c, before) end
+      end
+    end
+  end
+  call('DEL', SCRATCH)
+  S.mapped = 1
 end
 
 -- time ----------------------------------------------------------------------
@@ -243,7 +322,6 @@ local function claimable()
   return S.limited == 1 and S.s_until == 0 and S.mode ~= HOLD and (S.capacity == 0 or inside() < S.capacity)
 end
 
-local function begun() return S.start_at == 0 or S.at >= S.start_at end
 local function ended() return S.end_at ~= 0 and S.at >= S.end_at end
 local function over() return ended() or S.left == 1 end
 local function full()
@@ -251,7 +329,7 @@ local function full()
 end
 
 local function free()
-  if S.limited == 0 or S.s_until ~= 0 or S.mode == HOLD or S.at < S.blind_until or not begun() or over() then return 0 end
+  if S.limited == 0 or S.s_until ~= 0 or S.mode == HOLD or S.at < S.blind_until or not begun() or over() or drawing() then return 0 end
   local n = MOST_RELEASES
   if S.capacity > 0 then n = min(n, S.capacity - inside() - turned()) end
   if S.rate > 0 then n = min(n, floor(S.credit / UNIT)) end
@@ -294,6 +372,7 @@ local function dropPassed()
 end
 
 local function turnWindow(now)
+  local waited = S.waiting
   for c = S.first, lastChunk() do
     local heard, before, waiting = mapKey(NOW, c), mapKey(LAST, c), mapKey(WAITING, c)
     if call('EXISTS', heard) == 1 then call('RENAME', heard, before) else call('DEL', before) end
@@ -308,6 +387,7 @@ local function turnWindow(now)
     end
   end
   S.window = now
+  if S.waiting ~= waited then S.stirred = S.version end
   dropPassed()
 end
 
@@ -423,32 +503,53 @@ local function newEpoch(epoch)
   S.s_released, S.s_maps = 0, 0
   S.released, S.lost, S.step_at, S.step_released = 0, 0, 0, 0
   S.waiting, S.lowest, S.first = 0, 0, 0
+  S.drawn, S.later, S.mapped = 0, 0, 0
+  words.draw_key, words.draw_source, words.draw_beacon = '', '', ''
+end
+
+-- raise lifts the line to a floor of its epoch. N is written once.
+local function raise(issued, drawn)
+  S.issued = max(S.issued, issued)
+  if S.drawn == 0 then S.drawn = drawn end
 end
 
 -- settle opens a settling where a floor, or another server process, shows that
--- the line may have lost data, and where there was no line, which may have been
--- lost; and closes it in time.
+-- the line may have lost data, where there was no line, which may have been
+-- lost, and where the start closes the indexes of a draw; and closes it in time.
 local function settle(now, moved)
-  local lost = moved or above(F_EPOCH, F_ISSUED, S.epoch, S.issued)
+  local lost = moved or above(F_EPOCH, F_ISSUED, S.epoch, S.issued) or
+    F_EPOCH == S.epoch and (F_DRAWN > 0 and S.drawn == 0 or F_MAPPED > S.mapped)
   if S.s_until == 0 then
-    if not lost and not fresh then return end
-    S.s_until, S.s_lost = now + SETTLE, 0
-    S.s_epoch, S.s_issued, S.s_released, S.s_seats, S.s_maps = S.epoch, S.issued, S.released, 0, 0
+    if not lost and not fresh and not closes() then return end
+    S.s_until, S.s_lost, S.s_closing = now + SETTLE, 0, closes() and 1 or 0
+    S.s_epoch, S.s_issued, S.s_drawn, S.s_released, S.s_seats, S.s_maps = S.epoch, S.issued, S.drawn, S.released, 0, 0
   elseif moved then
     S.s_until = now + SETTLE
   end
   if lost then S.s_lost = 1 end
-  if above(F_EPOCH, F_ISSUED, S.s_epoch, S.s_issued) then S.s_epoch, S.s_issued = F_EPOCH, F_ISSUED end
+  if F_EPOCH > S.s_epoch then
+    S.s_epoch, S.s_issued, S.s_drawn = F_EPOCH, F_ISSUED, F_DRAWN
+  elseif F_EPOCH == S.s_epoch then
+    S.s_issued, S.s_drawn = max(S.s_issued, F_ISSUED), max(S.s_drawn, F_DRAWN)
+  end
   if now < S.s_until or S.limited == 0 then return end
-  if S.s_lost == 0 then -- nobody remembers this line: it is a new one
+  if S.s_lost == 0 and S.s_closing == 0 then -- nobody remembers this line: it is a new one
     S.s_until = 0
     S.credit = S.burst * UNIT
     return
   end
   if S.s_epoch > S.epoch then newEpoch(S.s_epoch) end
-  if S.s_epoch == S.epoch then S.issued = max(S.issued, S.s_issued) end
+  if S.s_epoch == S.epoch then raise(S.s_issued, S.s_drawn) end
+  local closing = closes()
+  if closing then closeIndexes() end
+  if S.s_lost == 0 then
+    S.s_until = 0
+    return
+  end
   S.released = min(max(S.released, S.s_released), S.issued)
   S.issued = S.issued + LEAP
+  if closing then S.later = S.issued end -- who comes with an index that nobody told of has a number below the leap
+  S.stirred = S.version
   S.born, S.reentry = now, now + S.max
   S.credit = 0
   local missing = S.s_seats - inside() - turned()
@@ -544,8 +645,9 @@ local function reply(rest)
       S.mode, S.capacity, S.rate, S.burst, S.claim, S.absence, S.hold_place, S.idle, S.max, S.joins, S.join_burst, S.start_at, S.end_at,
       S.max_queue, S.stop_at, S.left,
       S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_left, S.o_message,
+      S.draw, S.prequeue, S.drawn, S.later, S.mapped, S.s_until ~= 0 and S.s_closing == 1 and S.s_lost == 0 and 1 or 0,
     },
-    words.message,
+    { words.message, words.draw_key, words.draw_source, words.draw_beacon },
     rest,
   }
 end

@@ -29,6 +29,8 @@ var (
 	resetText string
 	//go:embed override.lua
 	overrideText string
+	//go:embed draw.lua
+	drawText string
 	//go:embed keys.lua
 	keysText string
 	//go:embed catalog.lua
@@ -36,7 +38,7 @@ var (
 )
 
 type scripts struct {
-	release, join, admit, renew, leave, present, heal, reset, override, keys, catalog *redis.Script
+	release, join, admit, renew, leave, present, heal, reset, override, draw, keys, catalog *redis.Script
 }
 
 // scriptsOf returns the scripts behind a text that they share.
@@ -45,6 +47,7 @@ func scriptsOf(shared string) scripts {
 	return scripts{
 		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
 		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
+		draw: script(drawText),
 		// Of no line: they share no steps.
 		keys: redis.NewScript(keysText), catalog: redis.NewScript(catalogText),
 	}

@@ -49,8 +49,10 @@ const keysLife = 400 * 24 * time.Hour
 func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Call, args ...any) (admission.Head, any, error) {
 	// A renewal, too: a gateway that is cut off with an old master would prolong
 	// sessions whose seats the new master gives to others.
-	lasting := script == s.scripts.join || script == s.scripts.admit || script == s.scripts.renew
-	args = append([]any{call.Gateway, call.Floor.Epoch, call.Floor.Issued}, args...)
+	lasting := script == s.scripts.join || script == s.scripts.admit || script == s.scripts.renew ||
+		script == s.scripts.draw // numbers that were told are the numbers of the new master
+	floor := fmt.Sprintf("%d:%d:%d", call.Floor.Issued, call.Floor.Drawn, bit(call.Mapped))
+	args = append([]any{call.Gateway, call.Floor.Epoch, floor}, args...)
 	answer, err := s.ask(ctx, script, keysOf(call.Line), lasting, args)
 	if err != nil {
 		return admission.Head{}, nil, err
@@ -60,29 +62,41 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 		return admission.Head{}, nil, errAnswer
 	}
 	numbers, err := integers(parts[0])
-	message, said := parts[1].(string)
-	if err != nil || !said || len(numbers) != headNumbers {
+	words, err2 := texts(parts[1])
+	if err != nil || err2 != nil || len(numbers) != headNumbers || len(words) != headWords {
 		return admission.Head{}, nil, errAnswer
 	}
-	return head(numbers, message), parts[2], nil
+	return head(numbers, words), parts[2], nil
 }
 
 // errAnswer is a script that answers what this build does not expect: another
 // build's, or a fault of ours.
 var errAnswer = errors.New("redis answered in a form that this build does not know")
 
-const headNumbers = 36
+const (
+	headNumbers = 42
+	headWords   = 4
+)
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
 // modes are the modes by the number that stands for each in the scripts.
 var modes = []admission.Mode{admission.ModeOpen, admission.ModeAuto, admission.ModeHold, admission.ModeClosed}
 
 // head reads what reply in line.lua writes.
-func head(n []int64, message string) admission.Head {
+func head(n []int64, words []string) admission.Head {
 	micros := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 	h := admission.Head{
-		Now: admission.Instant(n[0]), Floor: admission.Floor{Epoch: n[1], Issued: n[2]},
+		Now: admission.Instant(n[0]), Floor: admission.Floor{Epoch: n[1], Issued: n[2], Drawn: n[38]},
 		Released: n[3], Lost: n[4], Born: admission.Instant(n[5]), Settling: n[6] != 0,
 		Waiting: n[7], Turns: n[8], Sessions: n[9], Turned: n[10], Admitted: n[11],
+		Closing: n[41] != 0,
+		Draw:    admission.Draw{Key: words[1], Source: words[2], Beacon: words[3], Later: n[39], Mapped: n[40] != 0},
 	}
 	if n[17] > 0 { // limits were told
 		h.Limits = admission.Limits{
@@ -90,7 +104,7 @@ func head(n []int64, message string) admission.Head {
 			Claim: micros(n[16]), Absence: micros(n[17]), HoldPlace: micros(n[18]), Idle: micros(n[19]), Max: micros(n[20]),
 			JoinsPerHour: n[21], JoinBurst: n[22],
 			StartAt: admission.Instant(n[23]).Time(), EndAt: admission.Instant(n[24]).Time(),
-			MaxQueue: n[25], StopAt: n[26],
+			MaxQueue: n[25], StopAt: n[26], Draw: n[36] != 0, Prequeue: micros(n[37]),
 		}
 		if n[27] > 0 {
 			h.Limits.Stock = admission.Stock{Counted: true, Left: n[27] - 1}
@@ -120,7 +134,7 @@ func head(n []int64, message string) admission.Head {
 	o.StartAt, o.EndAt = instant(n[32]), instant(n[33])
 	o.Left = count(max(0, n[34]-1)) // a stock that is counted is one more already
 	if n[35] > 0 {
-		o.Message = &message
+		o.Message = &words[0]
 	}
 	return h
 }
@@ -169,7 +183,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 		slices.Index(modes, l.Mode), l.Capacity, l.RatePerHour, l.Burst,
 		l.Claim.Microseconds(), l.Absence.Microseconds(), l.HoldPlace.Microseconds(), l.Idle.Microseconds(), l.Max.Microseconds(),
 		l.JoinsPerHour, l.JoinBurst, int64(admission.InstantOf(l.StartAt)), int64(admission.InstantOf(l.EndAt)),
-		l.MaxQueue, l.StopAt, stock(l.Stock))
+		l.MaxQueue, l.StopAt, stock(l.Stock), bit(l.Draw), l.Prequeue.Microseconds())
 	if err != nil {
 		return admission.Line{}, err
 	}
@@ -215,7 +229,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 func (s *Store) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
 	args := []any{batch}
 	for _, n := range newcomers {
-		args = append(args, n.Visitor, n.Identity, n.Network)
+		args = append(args, n.Visitor, n.Identity, n.Network, n.Over)
 	}
 	h, rest, err := s.run(ctx, s.scripts.join, call, args...)
 	if err != nil {
@@ -236,21 +250,22 @@ func (s *Store) Join(ctx context.Context, call admission.Call, batch string, new
 	return h, places, nil
 }
 
-// placeOf reads number, position, until, max, retry after and visitor.
+// placeOf reads number, position, until, max, retry after, whether it is an
+// index, and visitor.
 func placeOf(row any) (admission.Place, error) {
 	parts, ok := row.([]any)
-	if !ok || len(parts) != 6 {
+	if !ok || len(parts) != 7 {
 		return admission.Place{}, errAnswer
 	}
-	n, err := integers(parts[:5])
-	visitor, ok := parts[5].(string)
+	n, err := integers(parts[:6])
+	visitor, ok := parts[6].(string)
 	if err != nil || !ok {
 		return admission.Place{}, errAnswer
 	}
 	if n[0] < 0 {
 		return admission.Place{Full: true}, nil
 	}
-	p := admission.Place{Number: n[0], Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[4]) * time.Microsecond}
+	p := admission.Place{Number: n[0], Indexed: n[5] != 0, Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[4]) * time.Microsecond}
 	if n[2] != 0 {
 		p.Admission = admission.Admission{Visitor: visitor, Number: n[0], Until: admission.Instant(n[2]), Max: admission.Instant(n[3])}
 	}
@@ -325,10 +340,10 @@ func (s *Store) Present(ctx context.Context, call admission.Call, heard []admiss
 // Heal implements admission.Store.
 func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memory) (admission.Head, error) {
 	pieces := runs(m.Pieces)
-	// Done first, then off, then waiting.
-	slices.SortStableFunc(pieces, func(a, b bitRun) int { return int(b.kind) - int(a.kind) })
+	slices.SortStableFunc(pieces, doneFirst)
 	args := []any{int64(m.Now), m.Released, m.Seats, len(pieces), len(m.Sessions), len(m.Ended), m.Overrides.Version}
 	args = append(args, decisions(m.Overrides)...)
+	args = append(args, m.Draw.Key, m.Draw.Source, m.Draw.Beacon, m.Draw.Later, bit(m.Draw.Mapped))
 	for _, p := range pieces {
 		args = append(args, letters[p.kind], p.chunk, p.offset, p.bytes)
 	}
@@ -345,6 +360,18 @@ func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memor
 // Override implements admission.Store.
 func (s *Store) Override(ctx context.Context, call admission.Call, o admission.Overrides) (admission.Head, error) {
 	h, _, err := s.run(ctx, s.scripts.override, call, append([]any{o.Version}, decisions(o)...)...)
+	return h, err
+}
+
+// Draw implements admission.Store.
+func (s *Store) Draw(ctx context.Context, call admission.Call, d admission.Drawing) (admission.Head, error) {
+	pieces := runs(d.Pieces)
+	slices.SortStableFunc(pieces, doneFirst)
+	args := []any{d.Key, d.Source, bit(d.Indexed), d.Beacon, d.Since}
+	for _, p := range pieces {
+		args = append(args, letters[p.kind], p.chunk, p.offset, p.bytes)
+	}
+	h, _, err := s.run(ctx, s.scripts.draw, call, args...)
 	return h, err
 }
 
@@ -377,6 +404,23 @@ func (s *Store) Keys(ctx context.Context, fresh admission.Key, known ...admissio
 		return nil, fmt.Errorf("read signing keys: %w", err)
 	}
 	return keys, nil
+}
+
+// doneFirst orders runs: done, then off, then waiting.
+func doneFirst(a, b bitRun) int { return int(b.kind) - int(a.kind) }
+
+func texts(answer any) ([]string, error) {
+	list, ok := answer.([]any)
+	if !ok {
+		return nil, errAnswer
+	}
+	words := make([]string, len(list))
+	for i, item := range list {
+		if words[i], ok = item.(string); !ok {
+			return nil, errAnswer
+		}
+	}
+	return words, nil
 }
 
 func integers(answer any) ([]int64, error) {
