@@ -41,12 +41,16 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 	}
 	v = r.view.Load()
 	status := r.hold(v, t, now, HoldWaiting).Status
+	if t.number == 0 {
+		verdict, _ := r.undrawn(v, t, now)
+		status = verdict.Status
+	}
 	if a := place.Admission; a.Visitor != "" {
 		r.known(a.Visitor, a.Number, a.Until, a.Max) // Claim comes before the view tells of it
 		status.State, status.Position, status.Behind, status.Wait = StateReady, 0, 0, Wait{Known: true}
 		status.PollAfter = r.settings.Load().Poll.Min
-	} else {
-		status.stand(v, *r.joined.Load(), place.Position)
+	} else if t.number > 0 {
+		status.stand(v, *r.joined.Load(), max(1, place.Position))
 	}
 	return Entered{Again: t.visitor != visitor, Queue: r.signQueue(*t), Status: status}
 }
@@ -84,10 +88,14 @@ func (r *Room) Claim(ctx context.Context, visit Visit) Verdict {
 // to go; else none.
 func (r *Room) resigned(t *ticket, v *view, now Instant) Ticket {
 	end := r.queueTicketEnd(v.Limits, now)
-	if end.Sub(t.expires) <= resignAfter && t.kid == r.ring.Load().keys[0].id {
+	known := !t.indexed || t.drawn == v.Drawn || t.epoch != v.Epoch // what a store may lose, the ticket tells
+	if known && end.Sub(t.expires) <= resignAfter && t.kid == r.ring.Load().keys[0].id {
 		return Ticket{}
 	}
 	renewed := *t
 	renewed.expires = end
+	if t.indexed && t.epoch == v.Epoch {
+		renewed.drawn = v.Drawn
+	}
 	return r.signQueue(renewed)
 }

@@ -37,7 +37,7 @@ type Event struct {
 	At      Instant
 	Line    LineID
 	Epoch   int64
-	Number  int64
+	Number  int64  // 0: not drawn yet
 	Visitor string // the visitor's random id
 
 	// UserHash is the keyed hash of what the shop calls the visitor; empty:

@@ -44,6 +44,7 @@ func NewKey() Key {
 // usable is a key made ready for its method.
 type usable struct {
 	id              string
+	secret          []byte
 	method          jwt.SigningMethod
 	signs, verifies any
 }
@@ -55,12 +56,12 @@ func (k Key) use() (usable, error) {
 	case k.Alg == HS256 && len(k.Secret) < minSecret:
 		return usable{}, fmt.Errorf("%s: the secret has %d bytes, at least %d are needed", k, len(k.Secret), minSecret)
 	case k.Alg == HS256:
-		return usable{k.ID, jwt.SigningMethodHS256, k.Secret, k.Secret}, nil
+		return usable{k.ID, k.Secret, jwt.SigningMethodHS256, k.Secret, k.Secret}, nil
 	case k.Alg == EdDSA && len(k.Secret) != ed25519.SeedSize:
 		return usable{}, fmt.Errorf("%s: the seed has %d bytes, %d are needed", k, len(k.Secret), ed25519.SeedSize)
 	case k.Alg == EdDSA:
 		private := ed25519.NewKeyFromSeed(k.Secret)
-		return usable{k.ID, jwt.SigningMethodEdDSA, private, private.Public()}, nil
+		return usable{k.ID, k.Secret, jwt.SigningMethodEdDSA, private, private.Public()}, nil
 	}
 	return usable{}, fmt.Errorf("%s: the algorithm is neither %s nor %s", k, HS256, EdDSA)
 }

@@ -23,8 +23,12 @@ func (r *Room) noteJoins(head Head, newcomers []Newcomer, places []Place) {
 	events := make([]Event, 0, len(places))
 	for i, p := range places {
 		if n := newcomers[i]; p.Number > 0 && p.Visitor == n.Visitor {
+			number := p.Number
+			if p.Indexed { // it is not drawn yet
+				number = 0
+			}
 			events = append(events, Event{
-				Kind: EventJoined, At: head.Now, Line: r.id, Epoch: head.Epoch, Number: p.Number,
+				Kind: EventJoined, At: head.Now, Line: r.id, Epoch: head.Epoch, Number: number,
 				Visitor: n.Visitor, UserHash: n.Identity,
 			})
 		}

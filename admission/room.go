@@ -40,6 +40,10 @@ type Settings struct {
 	// ShowStock has visitors told what is left. That nothing is, all are told.
 	ShowStock bool
 
+	// Beacon names where a public value will come from that the draw is mixed
+	// with; empty: none is. A draw that has begun keeps its own.
+	Beacon string
+
 	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
 	OpenOnFailure bool
 
@@ -66,8 +70,11 @@ type Room struct {
 	whole    *view                 // the last of a line that did not settle; the tick's own
 	floor    atomic.Pointer[Floor] // the highest seen, of any source
 	joined   atomic.Pointer[Head]  // the line after the latest join of this gateway
-	heard    heard
-	sessions sync.Map // visitor → *stay: every session this gateway has seen
+	heard    heard                 // numbers
+	entries  heard                 // indexes plus one
+	indexed  atomic.Int64          // the latest epoch of which an index was seen before N was
+	lottery  *lottery              // a draw that is being made; the tick's own
+	sessions sync.Map              // visitor → *stay: every session this gateway has seen
 
 	joins  *commit[Newcomer, Place]
 	knocks *commit[Knock, Entry]
@@ -183,7 +190,9 @@ func (r *Room) ticket(tokens []string, v *view, now Instant) *ticket {
 		}
 		r.lift(Floor{Epoch: t.epoch, Issued: t.number})
 		if t.epoch >= v.Epoch {
-			return t
+			if t = r.drawn(v, t); t != nil {
+				return t
+			}
 		}
 	}
 	return nil
@@ -193,7 +202,8 @@ func (r *Room) ticket(tokens []string, v *view, now Instant) *ticket {
 func (r *Room) lift(f Floor) {
 	for {
 		known := r.floor.Load()
-		if !f.Above(*known) || r.floor.CompareAndSwap(known, &f) {
+		next := known.raised(f)
+		if next == *known || r.floor.CompareAndSwap(known, &next) {
 			return
 		}
 	}
@@ -202,6 +212,9 @@ func (r *Room) lift(f Floor) {
 // returning answers a visitor with a place; false where the place is over and
 // its holder is new.
 func (r *Room) returning(ctx context.Context, v *view, t *ticket, now Instant) (Verdict, bool) {
+	if t.number == 0 {
+		return r.undrawn(v, t, now)
+	}
 	stands := v.standing(t.number)
 	if v.stale() || t.epoch > v.Epoch {
 		return r.hold(v, t, now, HoldUnavailable), true
@@ -251,8 +264,13 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 		return r.entered(place.Admission, t, now)
 	}
 	v = r.view.Load()
+	if t.number == 0 {
+		verdict, _ := r.undrawn(v, t, now)
+		verdict.Queue = r.signQueue(*t)
+		return verdict
+	}
 	verdict := r.hold(v, t, now, HoldWaiting)
-	verdict.Status.stand(v, *r.joined.Load(), place.Position)
+	verdict.Status.stand(v, *r.joined.Load(), max(1, place.Position))
 	verdict.Queue = r.signQueue(*t)
 	return verdict
 }
@@ -260,12 +278,14 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 // refuses tells why a line takes no newcomers, if it takes none.
 func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
 	switch {
-	case v.stale() || v.Settling:
+	case v.stale() || v.Settling && !v.Closing:
 		return HoldUnavailable, true
 	case limits.over(now):
 		return HoldEnded, true
-	case !limits.begun(now):
+	case !limits.begun(now) && !v.indexing(now):
 		return HoldBefore, true
+	case v.Closing:
+		return HoldDrawing, true
 	case limits.Mode == ModeClosed:
 		return HoldClosed, true
 	}
@@ -278,19 +298,37 @@ func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
 func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Limits, now Instant) (Place, *ticket, error) {
 	ctx, cancel := context.WithTimeout(ctx, mostPatience)
 	defer cancel()
-	place, err := r.joins.ask(ctx, Newcomer{
+	newcomer := Newcomer{
 		Visitor:  visitor,
 		Identity: r.secret.identity(r.id, visit.Identity),
 		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
-	})
-	if err != nil || place.Number == 0 {
-		return place, nil, err
 	}
-	r.counts.joins.Add(1)
-	return place, &ticket{
-		line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch,
-		signed: now, expires: r.queueTicketEnd(limits, now), kid: r.ring.Load().keys[0].id,
-	}, nil
+	for {
+		place, err := r.joins.ask(ctx, newcomer)
+		if err != nil || place.Number == 0 {
+			return place, nil, err
+		}
+		t := &ticket{
+			line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch,
+			signed: now, expires: r.queueTicketEnd(limits, now), kid: r.ring.Load().keys[0].id,
+		}
+		if place.Indexed {
+			v := r.view.Load()
+			t.number, t.indexed, t.index, t.drawn = 0, true, place.Number-1, v.Drawn
+			if t = r.drawn(v, t); t == nil {
+				return Place{}, nil, errHeld // the view is behind
+			}
+			if t.number > 0 && newcomer.Over == 0 && place.Admission.Visitor == "" {
+				place.Position = v.position(t.number, *r.joined.Load())
+				if s := v.standing(t.number); s == standsDone || s == standsLost {
+					newcomer.Over = place.Number // the identity's place is over, which the store cannot know
+					continue
+				}
+			}
+		}
+		r.counts.joins.Add(1)
+		return place, t, nil
+	}
 }
 
 // placeless is the verdict on a visitor whom the line gave no number.
@@ -379,6 +417,14 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 	if t == nil {
 		return r.hold(v, nil, now, r.reason(v, now))
 	}
+	if t.number == 0 {
+		verdict, ok := r.undrawn(v, t, now)
+		if !ok {
+			return r.hold(v, nil, now, r.reason(v, now))
+		}
+		verdict.Queue = r.resigned(t, v, now)
+		return verdict
+	}
 	switch v.standing(t.number) {
 	case standsDone, standsLost:
 		verdict := r.hold(v, nil, now, r.reason(v, now))
@@ -406,12 +452,18 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 		}
 	}
 	if t := r.ticket(visit.QueueTokens, v, now); t != nil {
-		departures = append(departures, Departure{t.visitor, t.number, t.epoch})
+		d := Departure{t.visitor, t.number, t.epoch}
+		if d.Number == 0 {
+			d.Number = t.index + 1
+		}
+		departures = append(departures, d)
 	}
 	if len(departures) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, mostPatience)
 		defer cancel()
-		if _, err := r.store.Leave(ctx, r.call(), departures); err != nil {
+		call := r.call()
+		call.Mapped = v.lots != nil && v.Epoch == call.Floor.Epoch
+		if _, err := r.store.Leave(ctx, call, departures); err != nil {
 			r.log.Warn("leave not stored", zap.Error(err))
 			return r.hold(v, nil, now, HoldUnavailable)
 		}
@@ -439,7 +491,13 @@ func (r *Room) ask(ctx context.Context, k Knock) (Entry, error) {
 	return entry, err
 }
 
-func (r *Room) call() Call { return Call{Line: r.id, Gateway: r.gateway, Floor: *r.floor.Load()} }
+func (r *Room) call() Call {
+	call := Call{Line: r.id, Gateway: r.gateway, Floor: *r.floor.Load()}
+	if v := r.view.Load(); v != nil {
+		call.Mapped = v.lots != nil && v.Epoch == call.Floor.Epoch
+	}
+	return call
+}
 
 // join, knock and renew are the store's verbs, as the commits ask them.
 func (r *Room) join(ctx context.Context, newcomers []Newcomer) ([]Place, error) {

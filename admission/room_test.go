@@ -49,8 +49,13 @@ func settings(limits admission.Limits) admission.Settings {
 
 func runRoom(t *testing.T, store admission.Store, ring *admission.Keyring, limits admission.Limits) *admission.Room {
 	t.Helper()
+	return runRoomWith(t, store, ring, settings(limits))
+}
+
+func runRoomWith(t *testing.T, store admission.Store, ring *admission.Keyring, s admission.Settings) *admission.Room {
+	t.Helper()
 	id := admission.LineID{Tenant: "demo", Activity: 123}
-	room, err := admission.OpenRoom(t.Context(), store, id, rand.Text(), admission.Secret("secret"), ring, settings(limits), zap.NewNop())
+	room, err := admission.OpenRoom(t.Context(), store, id, rand.Text(), admission.Secret("secret"), ring, s, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

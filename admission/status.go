@@ -7,12 +7,14 @@ import (
 // reason says why a visitor without a session is held.
 func (r *Room) reason(v *view, now Instant) Reason {
 	switch {
-	case v.stale() || v.Settling:
+	case v.stale() || v.Settling && !v.Closing:
 		return HoldUnavailable
 	case v.Limits.over(now):
 		return HoldEnded
-	case !v.Limits.begun(now):
+	case !v.Limits.begun(now) && !v.indexing(now):
 		return HoldBefore
+	case v.Closing:
+		return HoldDrawing
 	case v.Limits.Mode == ModeClosed:
 		return HoldClosed
 	}
@@ -26,8 +28,8 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 	status := Status{
 		Activity: r.id.Activity, State: StateNew,
 		QueueLength: v.waiting.count + int64(len(v.claims)),
-		Paused:      v.Paused(), Unavailable: reason == HoldUnavailable,
-		Message:  v.message(settings.Message),
+		Paused:      v.Paused() && !v.Closing, Unavailable: reason == HoldUnavailable,
+		Message: v.message(settings.Message), Draw: v.proof(t),
 		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
 	}
 	if v.Limits.Stock.SoldOut() || settings.ShowStock {
@@ -35,8 +37,10 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 	}
 	absence := settings.Poll.absence(v.Limits.Absence, v.waiting.count)
 	if t != nil {
-		status.Number = t.number
-		r.place(&status, v, t, now)
+		status.Number, status.State = t.number, StateWaiting
+		if t.number > 0 {
+			r.place(&status, v, t, now)
+		}
 	}
 	status.PollAfter, status.PollMax = settings.Poll.after(status.Wait, status.Position, v.waiting.count, absence)
 	switch {
@@ -48,12 +52,14 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 		status.State, status.PollAfter, status.PollMax = StateEnded, 0, 0
 	case reason == HoldBefore:
 		status.State = StateBefore
-		if until := InstantOf(v.Limits.StartAt).Sub(now); until < status.PollMax {
+		if until := v.opens(t, now).Sub(now); until < status.PollMax {
 			// Not all at the very instant: the start is a stampede as it is.
 			status.PollAfter = until + time.Duration(float64(settings.Poll.Min)*float64(now%1000)/1000)
 		} else {
 			status.PollAfter = jitter(status.PollMax)
 		}
+	case reason == HoldDrawing && t != nil:
+		status.State = StateDrawing
 	case t == nil && (reason == HoldFull || reason == HoldWaiting && v.Limits.full(v.waiting.count)):
 		reason, status.State, status.PollAfter = HoldFull, StateFull, jitter(status.PollMax)
 	case reason == HoldClosed && t == nil:
@@ -62,6 +68,15 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 		reason = HoldPaused
 	}
 	return Verdict{Reason: reason, Status: status}
+}
+
+// opens tells when something changes for a visitor who comes before the start.
+func (v *view) opens(t *ticket, now Instant) Instant {
+	start := InstantOf(v.Limits.StartAt)
+	if join := start.Add(-v.Limits.Prequeue); t == nil && v.Limits.Draw && join > now {
+		return join
+	}
+	return start
 }
 
 // place tells where a ticket stands in line.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,7 +94,8 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	}
 	next := was.update(read, sent, all)
 	next.pace = was.pace.observe(read.Head)
-	if read.Settling && !was.sent.IsZero() {
+	again := r.conduct(ctx, was, next)
+	if read.Settling && !read.Closing && !was.sent.IsZero() {
 		// Until the store has taken what this gateway remembers, the old view
 		// is the only copy. A gateway that never saw the line remembers nothing,
 		// its time least of all: the line would take that, and leap by centuries.
@@ -109,20 +111,27 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	for _, e := range read.Ended {
 		r.known(e.Visitor, 0, 0, e.Until).gone.Store(true)
 	}
-	return !read.Settling && read.Turned-was.Turned >= mostReleases, nil
+	return again || !read.Settling && read.Turned-was.Turned >= mostReleases, nil
 }
 
 // flush tells the store who was heard from.
 func (r *Room) flush(ctx context.Context) {
-	pieces := r.heard.take()
-	if len(pieces) == 0 {
+	v := r.view.Load()
+	entries, heard := r.marks(v)
+	if len(entries)+len(heard) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, mostPatience)
 	defer cancel()
-	if _, err := r.store.Present(ctx, r.call(), pieces); err != nil {
-		r.heard.restore(pieces)
+	call := r.call()
+	call.Mapped = v.lots != nil && v.Epoch == call.Floor.Epoch
+	head, err := r.store.Present(ctx, call, append(entries, heard...))
+	switch {
+	case err != nil:
+		r.unmark(entries, heard)
 		r.log.Debug("presence not stored", zap.Error(err))
+	case head.Draw.Mapped && !call.Mapped && head.Epoch == v.Epoch: // drawn meanwhile: the next are by number
+		r.unmark(entries, nil)
 	}
 }
 
@@ -140,8 +149,9 @@ func (r *Room) forget() {
 // remember brings a settling line all that this gateway knows of it.
 func (r *Room) remember(ctx context.Context) error {
 	var memory Memory
-	var heard []Piece
+	var entries, heard []Piece
 	now := r.view.Load().now()
+	call := r.call()
 	if v := r.whole; v != nil {
 		now = v.now()
 		memory = Memory{Overrides: v.Overrides}
@@ -149,8 +159,12 @@ func (r *Room) remember(ctx context.Context) error {
 			memory.Seats = v.Seats()
 		}
 		if v.Epoch == r.floor.Load().Epoch { // numbers of another epoch say nothing
-			heard = r.heard.take()
-			memory.Released, memory.Pieces = v.Released, append(v.pieces(), heard...)
+			memory.Draw, call.Mapped = v.Draw, v.Draw.Mapped
+			if entries, heard = r.marks(v); v.Draw.Mapped && v.lots == nil {
+				r.unmark(entries, heard) // this gateway has no numbers yet
+				entries, heard = nil, nil
+			}
+			memory.Released, memory.Pieces = v.Released, slices.Concat(v.pieces(), entries, heard)
 		}
 	}
 	memory.Now = now
@@ -164,8 +178,8 @@ func (r *Room) remember(ctx context.Context) error {
 		}
 		return true
 	})
-	if _, err := r.store.Heal(ctx, r.call(), memory); err != nil {
-		r.heard.restore(heard)
+	if _, err := r.store.Heal(ctx, call, memory); err != nil {
+		r.unmark(entries, heard)
 		return fmt.Errorf("bring what is remembered of the line: %w", err)
 	}
 	return nil

@@ -27,8 +27,11 @@ const (
 type ticket struct {
 	line    LineID
 	visitor string
-	number  int64
+	number  int64 // 0: indexed, and not known yet
 	epoch   int64
+	indexed bool  // joined a draw
+	index   int64 // from 0
+	drawn   int64 // N of the draw, where it was known
 	signed  Instant
 	expires Instant
 	max     Instant // forAdmission: the furthest end of the session
@@ -45,6 +48,8 @@ type claims struct {
 	Activity             int64  `json:"act"`
 	Tenant               string `json:"ten"`
 	Number               int64  `json:"num"`
+	Index                *int64 `json:"idx,omitempty"`
+	Drawn                int64  `json:"drn,omitempty"`
 	Epoch                int64  `json:"epo"`
 	Max                  int64  `json:"max,omitempty"` // seconds since the Unix epoch
 }
@@ -56,6 +61,10 @@ func newVisitor() string { return rand.Text() }
 // dies early, never late.
 func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 	key := r.keys[0]
+	var index *int64
+	if t.indexed { // its number is the draw's to tell
+		t.number, index = 0, &t.index
+	}
 	token := jwt.NewWithClaims(key.method, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    issuer,
@@ -65,6 +74,7 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 			IssuedAt:  jwt.NewNumericDate(t.signed.Time()),
 		},
 		Activity: t.line.Activity, Tenant: t.line.Tenant, Number: t.number, Epoch: t.epoch,
+		Index: index, Drawn: t.drawn,
 		Max: int64(t.max) / time.Second.Microseconds(),
 	})
 	token.Header["kid"] = key.id
@@ -116,13 +126,18 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 		return nil, errTokenAudience
 	case c.Subject == "" || c.ExpiresAt == nil || c.IssuedAt == nil || c.Number < 0 || c.Epoch < 1:
 		return nil, errTokenClaims
-	case audience == forQueue && c.Number == 0, audience == forAdmission && c.Max == 0:
+	case c.Index != nil && (audience != forQueue || c.Number != 0 || *c.Index < 0 || *c.Index >= MaxDrawn || c.Drawn < 0 || c.Drawn > MaxDrawn):
+		return nil, errTokenClaims
+	case audience == forQueue && c.Number == 0 && c.Index == nil, audience == forAdmission && c.Max == 0:
 		return nil, errTokenClaims
 	}
 	t := &ticket{
 		line: LineID{c.Tenant, c.Activity}, visitor: c.Subject, number: c.Number, epoch: c.Epoch,
 		signed: InstantOf(c.IssuedAt.Time), expires: InstantOf(c.ExpiresAt.Time),
 		kid: parsed.Header["kid"].(string), use: audience,
+	}
+	if c.Index != nil {
+		t.indexed, t.index, t.drawn = true, *c.Index, c.Drawn
 	}
 	if c.Max > 0 {
 		t.max = Instant(c.Max) * Instant(time.Second/time.Microsecond)

@@ -16,6 +16,9 @@ type view struct {
 	done    board
 	claims  map[int64]Instant
 	pace    pace
+
+	opened *opened // the seed of the draw; nil: there is none, or no key for it
+	lots   *Lots   // places up to N are numbers, and these are they; nil: not yet
 }
 
 // now is the line's time at the latest: what the store said, plus all that has

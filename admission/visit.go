@@ -55,7 +55,7 @@ type Status struct {
 	Activity int64
 	State    State
 
-	Number      int64 // the ticket's number in the line
+	Number      int64 // the ticket's number in the line; 0, too, where it is not drawn yet
 	Position    int64 // people present and waiting before this visitor, plus one
 	Behind      int64 // people present and waiting behind this visitor
 	QueueLength int64 // people present and not admitted
@@ -68,6 +68,7 @@ type Status struct {
 	Paused      bool // no turns are given now
 	Unavailable bool // the store cannot be asked; the place is kept
 	Message     string
+	Draw        Proof
 	Stock       Stock // what is left, where visitors are told
 
 	Claim     time.Duration // StateReady: what is left of the claim
@@ -104,6 +105,7 @@ const (
 
 	HoldWaiting     Reason = "waiting"     // has a place, or may take one
 	HoldBefore      Reason = "before"      // not started
+	HoldDrawing     Reason = "drawing"     // started, and the draw is being made
 	HoldEnded       Reason = "ended"       // over, or sold out
 	HoldClosed      Reason = "closed"      // takes no visitors
 	HoldFull        Reason = "full"        // the line is full

@@ -68,7 +68,8 @@ func runs(pieces []admission.Piece) []bitRun {
 				at[where] = index
 				all = append(all, bitRun{kind: p.Map, chunk: where.chunk, bytes: make([]byte, chunkBytes)})
 			}
-			binary.BigEndian.PutUint64(all[index].bytes[n%chunkNumbers/8:], bits.Reverse64(word))
+			at := all[index].bytes[n%chunkNumbers/8:]
+			binary.BigEndian.PutUint64(at, binary.BigEndian.Uint64(at)|bits.Reverse64(word)) // two pieces may share a word
 		}
 	}
 	for i := range all {
