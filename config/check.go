@@ -397,6 +397,12 @@ func (d *decoder) checkActivities(c *Config) {
 			d.warn(path+".after_end", "means nothing without end_at")
 		}
 		d.checkBypass(c, i)
+		if a.Order == "draw" && d.sound(path+".order", path+".start_at") && a.StartAt.IsZero() {
+			d.problem(path+".order", "needs start_at: who comes before it is drawn")
+		}
+		if a.Order != "draw" && a.Draw.Beacon != "" && d.sound(path+".order", path+".draw.beacon") {
+			d.problem(path+".draw.beacon", "means nothing without order: draw")
+		}
 		if a.Identity.Claim != "" && !c.API.JWT.Configured() && d.soundJWT("api") {
 			d.problem(path+".identity.claim", "needs the key of the shop's JWT; set api.jwt.secret or api.jwt.jwks_file")
 		}

@@ -138,10 +138,10 @@ type Activity struct {
 	Session   Session       `key:"session" doc:"The stay of a visitor inside."`
 
 	Mode           string        `key:"mode" default:"auto" enum:"auto|hold|open|closed" doc:"auto: by schedule, capacity and rate; hold: visitors join and none is let in; open: everyone passes; closed: no one new joins."`
-	Order          string        `key:"order,later" default:"arrival" enum:"arrival|draw" doc:"How places are given to those who come before the start."`
+	Order          string        `key:"order" default:"arrival" enum:"arrival|draw" doc:"arrival: who comes first is first; draw: who comes before the start is drawn, and who comes later follows."`
 	StartAt        time.Time     `key:"start_at" doc:"When it opens, RFC 3339 with offset; empty: at once."`
 	EndAt          time.Time     `key:"end_at" doc:"When the activity is over, RFC 3339 with offset; empty: never."`
-	Prequeue       time.Duration `key:"prequeue,later" default:"15m" min:"0s" doc:"How long before the start visitors may join the draw."`
+	Prequeue       time.Duration `key:"prequeue" default:"15m" min:"0s" max:"168h" doc:"How long before the start visitors may join the draw."`
 	AfterEnd       string        `key:"after_end" default:"page" enum:"page|open" doc:"What visitors get after end_at with mode auto: page: that it is over; open: everyone passes, uncounted."`
 	OnStoreFailure string        `key:"on_store_failure" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
 
@@ -149,7 +149,7 @@ type Activity struct {
 	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
 	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`
-	Draw      Draw      `key:"draw,later" doc:"The draw."`
+	Draw      Draw      `key:"draw" doc:"The draw."`
 	Stock     Stock     `key:"stock" doc:"The article's stock."`
 	Adaptive  Adaptive  `key:"adaptive,later" doc:"A rate that follows the shop's health."`
 	Page      Page      `key:"page" doc:"What waiting visitors see."`
@@ -203,7 +203,7 @@ type Crawler struct {
 
 // Draw is how a draw is made.
 type Draw struct {
-	Beacon string `key:"beacon" doc:"The public source of a value nobody can choose."`
+	Beacon string `key:"beacon" form:"message" doc:"Where a public value will come from that nobody can choose, and that the draw waits for; empty: it waits for none."`
 }
 
 // Stock is how much of the article there is, and what follows from it.
