@@ -99,6 +99,9 @@ func appendStatus(b []byte, s admission.Status, code Code, words *words) []byte 
 		b = strconv.AppendInt(b, s.Stock.Left, 10)
 		b = append(b, '}')
 	}
+	if s.Draw.Commitment != "" {
+		b = appendDraw(b, s.Draw)
+	}
 	if s.PollMax > 0 {
 		b = append(b, `,"poll_max_ms":`...)
 		b = strconv.AppendInt(b, s.PollMax.Milliseconds(), 10)
@@ -120,6 +123,40 @@ func appendStatus(b []byte, s admission.Status, code Code, words *words) []byte 
 		b = words.append(b)
 	}
 	return append(b, '}', '\n')
+}
+
+// appendDraw appends what a visitor may know of the draw: seed, n and value are
+// null until they are settled, index is null for who came after the start.
+func appendDraw(b []byte, p admission.Proof) []byte {
+	b = append(b, `,"draw":{"commitment":`...)
+	b = appendString(b, p.Commitment)
+	b = append(b, `,"index":`...)
+	if p.Indexed {
+		b = strconv.AppendInt(b, p.Index, 10)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, `,"seed":`...)
+	b = appendKnown(b, p.Seed)
+	b = append(b, `,"n":`...)
+	b = appendCount(b, p.N)
+	b = append(b, `,"beacon":`...)
+	if p.Source == "" {
+		return append(b, "null}"...)
+	}
+	b = append(b, `{"source":`...)
+	b = appendString(b, p.Source)
+	b = append(b, `,"value":`...)
+	b = appendKnown(b, p.Beacon)
+	return append(b, "}}"...)
+}
+
+// appendKnown appends s, or null where it is empty.
+func appendKnown(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, "null"...)
+	}
+	return appendString(b, s)
 }
 
 // appendCount appends n, or null where n is 0: numbers and positions start at 1.

@@ -29,6 +29,7 @@ type document struct {
 	Lapsed      bool            `json:"lapsed,omitempty"`
 	Behind      int64           `json:"behind,omitempty"`
 	Stock       *documentStock  `json:"stock,omitempty"`
+	Draw        *documentDraw   `json:"draw,omitempty"`
 	PollMax     int64           `json:"poll_max_ms,omitempty"`
 	Claim       *int64          `json:"claim_s,omitempty"`
 	Session     *int64          `json:"session_s,omitempty"`
@@ -44,6 +45,19 @@ type documentWait struct {
 
 type documentStock struct {
 	Left int64 `json:"left"`
+}
+
+type documentDraw struct {
+	Commitment string          `json:"commitment"`
+	Index      *int64          `json:"index"`
+	Seed       *string         `json:"seed"`
+	N          *int64          `json:"n"`
+	Beacon     *documentBeacon `json:"beacon"`
+}
+
+type documentBeacon struct {
+	Source string  `json:"source"`
+	Value  *string `json:"value"`
 }
 
 type documentWords struct {
@@ -89,6 +103,21 @@ func documentOf(s admission.Status, code Code, w *words) document {
 	}
 	if s.Stock.Counted {
 		d.Stock = &documentStock{s.Stock.Left}
+	}
+	if p := s.Draw; p.Commitment != "" {
+		known := func(text string) *string {
+			if text == "" {
+				return nil
+			}
+			return &text
+		}
+		d.Draw = &documentDraw{Commitment: p.Commitment, Seed: known(p.Seed), N: count(p.N)}
+		if p.Indexed {
+			d.Draw.Index = &p.Index
+		}
+		if p.Source != "" {
+			d.Draw.Beacon = &documentBeacon{p.Source, known(p.Beacon)}
+		}
 	}
 	if s.Session > 0 {
 		d.Session = seconds(s.Session)
@@ -173,6 +202,12 @@ func FuzzStatusJSON(f *testing.F) {
 		}
 		if flags&2 > 0 {
 			s.Stock = admission.Stock{Counted: true, Left: length}
+		}
+		if flags&4 > 0 {
+			s.Draw = admission.Proof{Commitment: name, Source: message, Indexed: flags&8 > 0, Index: max(0, number)}
+			if flags&16 > 0 {
+				s.Draw.Seed, s.Draw.N, s.Draw.Beacon = state, length, name
+			}
 		}
 		if flags&16 > 0 {
 			s.StartsAt, s.UpdatedAt = time.Unix(high, 5e8), time.Unix(low, 0)
