@@ -22,6 +22,11 @@ type ControlRoom interface {
 	Override(ctx context.Context, change func(*admission.Overrides)) error
 	// Reset ends every place and turn; sessions stay.
 	Reset(ctx context.Context) error
+	// Proof tells what anyone may know of the line's draw.
+	Proof() admission.Proof
+	// EnterBeacon enters the public value that the draw waits for. Its errors
+	// are those of package admission.
+	EnterBeacon(ctx context.Context, value string) error
 }
 
 // Where an activity was made.
@@ -105,6 +110,8 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodPost, activities + "/{id}/resume", a.as(Operator, a.one(a.resume))},
 		{http.MethodPost, activities + "/{id}/stock", a.as(Operator, a.one(a.stock))},
 		{http.MethodPost, activities + "/{id}/reset", a.as(Admin, a.one(a.reset))},
+		{http.MethodGet, activities + "/{id}/draw", a.as(Viewer, a.one(a.draw))},
+		{http.MethodPost, activities + "/{id}/draw/beacon", a.as(Operator, a.one(a.enterBeacon))},
 		{http.MethodGet, activities + "/{id}/overrides", a.as(Viewer, a.one(a.overrides))},
 		{http.MethodPut, activities + "/{id}/overrides", a.as(Operator, a.one(a.override))},
 		{http.MethodGet, "/api/v1/admin/audit", a.as(Viewer, a.audit)},

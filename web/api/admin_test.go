@@ -46,6 +46,7 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		{"GET", activities + "/123/status", "", api.Viewer},
 		{"GET", activities + "/123/analytics", "", api.Viewer},
 		{"GET", activities + "/123/overrides", "", api.Viewer},
+		{"GET", activities + "/123/draw", "", api.Viewer},
 		{"GET", "/api/v1/admin/audit", "", api.Viewer},
 		{"GET", "/api/v1/system/config", "", api.Viewer},
 		{"POST", activities + "/123/pause", "", api.Operator},
@@ -74,8 +75,8 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		}
 	}
 	// Every route that asks for a token is in the table.
-	if got := len(a.Paths()); got != 13 {
-		t.Errorf("%d paths are served: is each in the table?", got)
+	if got := len(a.Paths()); got != 15 {
+		t.Errorf("%d paths are served: is each in the table, or a test of its own?", got)
 	}
 }
 
@@ -112,6 +113,8 @@ func TestAdmin_AnotherTenantsActivitiesAreNotThere(t *testing.T) {
 		{"GET", activities + "/7/analytics", "", 404},
 		{"GET", activities + "/7/overrides", "", 404},
 		{"PUT", activities + "/7/overrides", `{"mode":"open"}`, 404},
+		{"GET", activities + "/7/draw", "", 404},
+		{"POST", activities + "/7/draw/beacon", `{"value":"1"}`, 404},
 		{"POST", activities + "/7/pause", "", 404},
 		{"POST", activities + "/7/resume", "", 404},
 		{"POST", activities + "/7/reset", "", 404},

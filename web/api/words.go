@@ -117,5 +117,9 @@ var (
 	sayOfFile       = sentence{"This activity was made in the YAML file; change it there.", "此活動定義於 YAML 檔,請在該檔中變更。"}
 	sayChanged      = sentence{"The activity was changed meanwhile. Read it again.", "活動已被更改,請重新讀取。"}
 	sayTaken        = sentence{"Another activity has this id, or this sku of the tenant.", "另一個活動已使用此編號,或此租戶的 sku。"}
+	sayNoDraw       = sentence{"This activity has no draw.", "此活動沒有抽籤。"}
+	sayNoSource     = sentence{"The draw names no source of a public value, so it waits for none.", "此抽籤未指定公開數值的來源,不需要輸入。"}
+	sayTooEarly     = sentence{"The start has not come: the value can be entered after it.", "活動尚未開始,開始後才能輸入此數值。"}
+	sayOtherBeacon  = sentence{"Another value was entered before, and stays.", "先前已輸入另一個數值,不可更改。"}
 	sayNoReload     = sentence{"The configuration was not loaded; the old one stays in force.", "設定未載入,沿用原有設定。"}
 )
