@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,6 +50,19 @@ func remoteFlags(cmd *cobra.Command, environ []string) *remote {
 
 // ask asks the gateway, and reads the data of its answer into data.
 func (r *remote) ask(ctx context.Context, method, path string, data any) error {
+	return r.send(ctx, method, path, nil, data)
+}
+
+// send asks with a body, as JSON; nil: without one.
+func (r *remote) send(ctx context.Context, method, path string, body, data any) error {
+	var sent io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(text)
+	}
 	address, err := url.Parse(r.address)
 	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" {
 		return exit{exitUsage, fmt.Errorf("--admin: %q is not a URL, like http://127.0.0.1:8081", r.address)}
@@ -58,12 +72,15 @@ func (r *remote) ask(ctx context.Context, method, path string, data any) error {
 	asked.RawQuery = query
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, asked.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, method, asked.String(), sent)
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Authorization", "Bearer "+r.token)
 	request.Header.Set("Accept", "application/json")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(request)
 	if err != nil {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is told after the draw of testdata: see docs/draw.md.
+const (
+	exampleSeed       = "fe3dc8b85dd630b25f7a6883636635f0356fe632d4226f95729e1b0f9de7af89"
+	exampleCommitment = "99c4ff1b01648b1826bb3fb03109d0c9341ea6e24b54b6404e30af7e130767d9"
+)
+
+func TestDraw_FindsNumbersAgainAndRefusesWhatIsNotTheDraw(t *testing.T) {
+	t.Parallel()
+	good := []string{"--seed", exampleSeed, "--commitment", exampleCommitment, "--n", "64"}
+	for _, c := range []struct {
+		args []string
+		want int
+		says string
+	}{
+		{append([]string{"verify", "--index", "0"}, good...), exitOK, "index 0 has number 55 of 64\n"},
+		{append([]string{"verify", "--index", "3", "--number", "60"}, good...), exitOK, "index 3 has number 60 of 64\n"},
+		{append([]string{"verify", "--index", "3", "--number", "61"}, good...), exitRefused, "number 60 of 64, not 61"},
+		{append([]string{"verify", "--index", "64"}, good...), exitUsage, "--index"},
+		{append([]string{"verify"}, good...), exitUsage, "--index"},
+		{[]string{"verify", "--index", "0", "--n", "64", "--seed", exampleSeed}, exitUsage, "--commitment"},
+		{[]string{"verify", "--index", "0", "--n", "64", "--seed", "beef", "--commitment", exampleCommitment}, exitUsage, "--seed"},
+		{[]string{"verify", "--index", "0", "--n", "64", "--seed", exampleCommitment, "--commitment", exampleCommitment}, exitRefused, "not of this commitment"},
+		{[]string{"verify", "--index", "0", "--seed", exampleSeed, "--commitment", exampleCommitment}, exitUsage, "--n"},
+		{append([]string{"list", "--count", "4"}, good...), exitOK, "0\t55\n1\t62\n2\t51\n3\t60\n"},
+		{append([]string{"list", "--from", "62"}, good...), exitOK, "62\t29\n63\t7\n"},
+		{append([]string{"list", "--from", "64"}, good...), exitUsage, "--from"},
+		{append([]string{"list", "--count", "-1"}, good...), exitUsage, "--count"},
+	} {
+		got, out, errs := command(t, nil, append([]string{"draw"}, c.args...)...)
+		if got != c.want || c.want == exitOK && out != c.says || !strings.Contains(out+errs, c.says) {
+			t.Errorf("ropeline draw %v: exit %d, prints %q; want exit %d and %q", c.args, got, out+errs, c.want, c.says)
+		}
+	}
+}
+
+func TestDraw_AsksTheGateway(t *testing.T) {
+	t.Parallel()
+	var broken error
+	environ := []string{"ROPELINE_ADMIN_URL=" + openAdmin(t, &broken), "ROPELINE_ADMIN_TOKEN=" + token(t, "operator")}
+	for _, c := range []struct {
+		args []string
+		want int
+		says string
+	}{
+		{[]string{"commit", "123"}, exitRefused, "committed to no draw"},
+		{[]string{"commit", "x"}, exitUsage, "not the id of an activity"},
+		{[]string{"beacon", "123", "4 8 15"}, exitRefused, "CONFLICT: This activity has no draw."},
+		{[]string{"beacon", "123"}, exitUsage, "arg"},
+	} {
+		got, out, errs := command(t, environ, append([]string{"draw"}, c.args...)...)
+		if got != c.want || !strings.Contains(out+errs, c.says) {
+			t.Errorf("ropeline draw %v: exit %d, prints %q; want exit %d and %q", c.args, got, out+errs, c.want, c.says)
+		}
+	}
+}
