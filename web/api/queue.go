@@ -129,6 +129,10 @@ const (
 	longestFingerprint = 128
 )
 
+// undrawn is the seq of a visitor whose number is not drawn yet; who was told it
+// may go on asking with it.
+const undrawn = "0"
+
 // openPlace is the session_id of a visitor of a line whose mode is open. It is
 // no token: there is no place, and everyone passes.
 const openPlace = "open"
@@ -338,7 +342,7 @@ func (q *Queue) status(c *call) (any, error) {
 	if v.Pass {
 		v.Status.Number = v.Session.Number
 	}
-	if _, asked := query["seq"]; asked && v.Status.Number > 0 {
+	if _, asked := query["seq"]; asked && v.Status.Number > 0 && query.get("seq") != undrawn {
 		if seq := query.get("seq"); seq != strconv.FormatInt(v.Status.Number, 10) {
 			return nil, refused(InvalidSequence, saySequence).with("field", "seq")
 		}
@@ -360,6 +364,8 @@ func (q *Queue) status(c *call) (any, error) {
 	case v.Status.State == admission.StateEnded:
 		v.Status.Wait, v.Status.PollAfter = admission.Wait{}, afterExpiry
 		answer.Status, answer.Reason = expired, reasonOf(admission.HoldEnded, v.Status.Stock)
+	case v.Status.Draw.Indexed && v.Status.Number == 0: // has a place, and its number will be drawn
+		answer.Paused = v.Status.Unavailable
 	case v.Status.Number == 0:
 		v.Status.Wait, v.Status.PollAfter = admission.Wait{}, afterExpiry
 		answer.Status = expired

@@ -530,3 +530,24 @@ func FuzzQueue_EnterBody(f *testing.F) {
 		}
 	})
 }
+
+func TestQueue_WhoEntersADrawWaitsForItsNumber(t *testing.T) {
+	t.Parallel()
+	q := openQueue(t, func(s *queueSetup) {
+		s.limits.Draw, s.limits.Prequeue, s.limits.StartAt = true, time.Hour, time.Now().Add(2*time.Second)
+	})
+	var got answer
+	for got = q.come("a"); got.status == http.StatusConflict; got = q.come("a") { // not committed yet
+	}
+	session := got.text1("data.session_id")
+	if got.status != http.StatusOK || got.number("data.seq") != 0 || session == "" {
+		t.Fatalf("entered: %d %s", got.status, got.text)
+	}
+	if got := q.ask("GET", statusOf(session)+"&seq=0", ""); got.at("data.status") != "waiting" || got.number("data.polling_interval") == 0 {
+		t.Fatalf("before the start: %d %s", got.status, got.text)
+	}
+	got = q.until("drawn", func(got answer) bool { return got.number("data.seq") > 0 }, "GET", statusOf(session)+"&seq=0")
+	if got.at("data.status") != "ready" || got.number("data.seq") > 64 || got.text1("data.admission_token") == "" {
+		t.Errorf("drawn: %s", got.text)
+	}
+}
