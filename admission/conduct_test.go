@@ -252,4 +252,3 @@ func BenchmarkLottery_AMillionPlaces(b *testing.B) {
 		}
 	}
 }
-

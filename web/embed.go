@@ -41,6 +41,7 @@ var Session string
 //
 //go:embed words/*.json
 var Words embed.FS
+
 // Events goes behind Client where a shop's own page listens to the status. The
 // waiting page does without: it must fit into the first flight.
 //
