@@ -98,7 +98,7 @@ type Upstream struct {
 	MaxConns int64            `key:"max_conns" default:"0" min:"0" max:"1000000" doc:"Requests under way at most, of this gateway; as many more wait for timeouts.dial. 0: no limit."`
 	Retries  int64            `key:"retries" default:"1" min:"0" max:"10" doc:"Further servers that are asked where one cannot have got the request."`
 	TLS      map[string]any   `key:"tls,later" doc:"TLS towards the servers."`
-	Breaker  map[string]any   `key:"breaker,later" doc:"When the gateway stops asking a failing upstream."`
+	Breaker  Breaker          `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
 }
 
 // Server is one address of an upstream.
@@ -111,6 +111,13 @@ type Server struct {
 type Health struct {
 	Path     string        `key:"path" form:"path" doc:"The path to ask; a status below 400 is well, a redirect is not followed. Empty: servers are not asked."`
 	Interval time.Duration `key:"interval" default:"10s" min:"1s" max:"1h" doc:"Time between questions; two failures in a row leave a server out, two answers bring it back."`
+}
+
+// Breaker is when a failing upstream is not asked for a while.
+type Breaker struct {
+	Requests int64         `key:"requests" default:"20" min:"0" max:"1000000" doc:"Requests within ten seconds before it may open; 0: it never does."`
+	Failures float64       `key:"failures" default:"0.5" min:"0.01" max:"1" doc:"The share of them that must fail."`
+	Pause    time.Duration `key:"pause" default:"5s" min:"100ms" max:"10m" doc:"Time until a few requests try again."`
 }
 
 // UpstreamTimeouts bound each step of a request to the shop.

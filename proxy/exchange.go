@@ -38,6 +38,7 @@ type exchange struct {
 	upstream time.Duration // how long its headers took; 0: none came
 	member   *member       // the server that was asked last; nil: none
 	counted  bool          // it is among the member's requests under way
+	judge    func(error)   // tells the breaker how it ended; nil: it knows
 
 	// cut ends a WebSocket, which the server no longer knows of. It is set
 	// only for those.

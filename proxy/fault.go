@@ -47,6 +47,7 @@ const (
 	reasonProtocol = "protocol" // its answer could not be understood
 	reasonCut      = "cut"      // it broke its answer off
 	reasonDown     = "down"     // none of its servers is well; it was not asked
+	reasonOpen     = "breaker"  // it failed too often lately; it was not asked
 	reasonBusy     = "busy"     // it had as many requests as it may; it was not asked
 )
 
@@ -84,6 +85,7 @@ var (
 	faultReset    = &fault{502, "UPSTREAM_UNREACHABLE", titleAway, textAway, reasonReset, true, 5}
 	faultTLS      = &fault{502, "UPSTREAM_UNREACHABLE", titleAway, textAway, reasonTLS, true, 5}
 	faultDown     = &fault{503, "UPSTREAM_DOWN", titleAway, textAway, reasonDown, true, 5}
+	faultOpen     = &fault{503, "UPSTREAM_DOWN", titleAway, textAway, reasonOpen, true, 5}
 	faultBusy     = &fault{503, "UPSTREAM_BUSY", titleBusy, textBusy, reasonBusy, true, 5}
 	faultProtocol = &fault{502, "UPSTREAM_BAD_ANSWER", titleAway, textAway, reasonProtocol, true, 5}
 )
@@ -117,6 +119,8 @@ func (x *exchange) diagnose(err error) *fault {
 	switch {
 	case errors.Is(err, errDown):
 		return faultDown
+	case isOpen(err):
+		return faultOpen
 	case errors.Is(err, errBusy):
 		return faultBusy
 	case errors.As(err, &timeout) && timeout.Timeout():

@@ -92,14 +92,15 @@ func NewGateway(o Options) *Gateway {
 	if o.Failed == nil {
 		o.Failed = func(string) {}
 	}
-	return &Gateway{
+	g := &Gateway{
 		failed:    o.Failed,
 		log:       o.Log.Named("proxy"),
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,
-		metrics:   newMetrics(o.Metrics),
 		started:   time.Now(),
 	}
+	g.metrics = newMetrics(o.Metrics, g)
+	return g
 }
 
 // clock is the time since the gateway was made, in nanoseconds.

@@ -196,7 +196,7 @@ func openRoom(t testing.TB, id int64, limits admission.Limits) *admission.Room {
 // shopAt are the settings of an upstream with servers at these URLs.
 func shopAt(t testing.TB, servers ...string) UpstreamSettings {
 	t.Helper()
-	s := UpstreamSettings{Name: "shop"}
+	s := UpstreamSettings{Name: "shop", Breaker: Breaker{Requests: 20, Failures: .5, Pause: 5 * time.Second}}
 	for _, server := range servers {
 		s.Servers = append(s.Servers, UpstreamServer{URL: mustURL(t, server)})
 	}
@@ -300,7 +300,7 @@ func readAnswer(t testing.TB, r *bufio.Reader) (*http.Response, string) {
 	return res, string(body)
 }
 
-// count returns the value of a counter, or of the number of observations of a
+// count returns the value of a counter or gauge, or of the number of observations of a
 // histogram, with the given label values in the order of their names.
 func (g *gateway) count(name string, labels ...string) float64 {
 	g.t.Helper()
@@ -318,7 +318,7 @@ func (g *gateway) count(name string, labels ...string) float64 {
 				got = append(got, l.GetValue())
 			}
 			if slices.Equal(got, labels) {
-				return m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}

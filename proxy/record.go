@@ -41,7 +41,7 @@ type metrics struct {
 }
 
 // newMetrics registers with reg; a nil reg leaves them unregistered.
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 	auto := promauto.With(reg)
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	m := &metrics{
@@ -62,6 +62,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ropeline_upstream_errors_total",
 			Help: "Requests that an upstream did not answer as it should, by reason.",
 		}, []string{"upstream", "reason"}),
+	}
+	if reg != nil {
+		reg.MustRegister(upstreamStates{g})
 	}
 	requests := auto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "ropeline_request_duration_seconds",
@@ -87,7 +90,7 @@ func (x *exchange) end(r *http.Request) {
 	default:
 		x.outcome, x.reason = outcomeFault, "broken off"
 		if x.upstream > 0 {
-			x.route.Upstream.failed(reasonCut)
+			x.route.Upstream.cut(x)
 			x.reason = reasonCut
 		}
 	}

@@ -33,6 +33,7 @@ type UpstreamSettings struct {
 	Servers []UpstreamServer
 	Policy  Policy
 	Health  Health
+	Breaker Breaker
 
 	MaxConns int64 // most requests under way; 0: no limit
 	Retries  int64 // most further servers asked for one request
@@ -108,7 +109,8 @@ type Upstream struct {
 
 	wheel   wheel         // of RoundRobin
 	turn    atomic.Uint64 // of LeastConn
-	slots   *slots        // shared with other generations
+	slots   *slots        // shared with other generations, as is the breaker
+	breaker *breaker
 	retries budget
 
 	stop context.CancelFunc // ends what it does by itself
@@ -145,6 +147,9 @@ func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
 	var known []*member
 	for _, other := range was {
 		u.slots = other.slots
+		if other.settings.Breaker == s.Breaker {
+			u.breaker = other.breaker
+		}
 		known = append(known, other.members...)
 	}
 	for _, server := range s.Servers {
@@ -165,6 +170,9 @@ func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
 			m.link = newLink(s.link())
 		}
 		u.members = append(u.members, m)
+	}
+	if u.breaker == nil {
+		u.breaker = newBreaker(s.Name, s.Breaker, g.log)
 	}
 	u.proxy = httputil.ReverseProxy{
 		Rewrite:        u.rewrite,
@@ -251,8 +259,14 @@ func (u *Upstream) start() {
 
 // serve passes one request on and its answer back.
 func (u *Upstream) serve(x *exchange, r *http.Request) {
+	var err error
+	if x.judge, err = u.breaker.allow(); err != nil {
+		u.fault(&x.answer, r, err)
+		return
+	}
+	defer x.report(errSender) // unless it knows better
 	if u.settings.MaxConns > 0 {
-		if err := u.slots.take(x, u.settings.link().dial); err != nil {
+		if err = u.slots.take(x, u.settings.link().dial); err != nil {
 			u.fault(&x.answer, r, err)
 			return
 		}
@@ -427,6 +441,7 @@ var letterOrDigit = func() (set [256]bool) {
 // answered looks at the headers of the shop's answer before they go out.
 func (u *Upstream) answered(res *http.Response) error {
 	x := exchangeOf(res.Request)
+	x.report(nil)
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
 	x.obey(res.Header)
@@ -492,6 +507,9 @@ func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 		u.failed(f.reason)
 	}
 	if f.upstream && x.member != nil {
+		if x.blames(err) {
+			x.report(errFailed)
+		}
 		u.gateway.log.Warn("upstream did not answer",
 			zap.String("upstream", u.settings.Name),
 			zap.String("server", x.member.url),
@@ -506,6 +524,15 @@ func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 // set in fault.go.
 func (u *Upstream) failed(reason string) {
 	u.gateway.metrics.upstreamErrors.WithLabelValues(u.settings.Name, reason).Inc()
+}
+
+// cut notes that the upstream broke an answer off.
+func (u *Upstream) cut(x *exchange) {
+	u.failed(reasonCut)
+	if x.body.begun.Load() == x.body.whole.Load() {
+		u.breaker.broke()
+		x.member.failed(u.gateway.clock(), false)
+	}
 }
 
 // stay tells the room, as long as the request lasts, that its session is in

@@ -142,6 +142,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		made, err := g.front.Upstream(proxy.UpstreamSettings{
 			Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
 			Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
+			Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
 			MaxConns: u.MaxConns, Retries: u.Retries,
 			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Idle: u.Timeouts.Idle,
 		})
