@@ -65,10 +65,6 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-	if s.Activity == 0 {
-		// There is no activity yet whose status the page could ask for.
-		h.Set("Refresh", retryAfter(admission.Status{PollAfter: 30 * time.Second}))
-	}
 	code := pageStatus(s, activity.PageStatus)
 	if code == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfter(s))

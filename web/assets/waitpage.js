@@ -274,7 +274,24 @@
   const longer = band && status.wait.known && status.wait.high_s > left();
   if (!band && status.wait.known && status.state === 'waiting' && !status.paused) keep(status.wait.high_s);
 
-  const stop = ropeline.watch(data.activity, {
+  // Where there is no activity yet, there is none to watch: the page asks for
+  // its own address until that has another answer.
+  function look() {
+    return ropeline.follow(async function () {
+      const answer = await fetch(location.href, {headers: {Accept: 'application/json'}, cache: 'no-store'});
+      const found = await answer.json().catch(function () { return {}; });
+      return {found: found.activity !== 0, poll_after_ms: 30000 + 8000 * Math.random()};
+    }, {
+      status: {poll_after_ms: 30000 + 8000 * Math.random()},
+      away: function () { away(true); },
+      tell: function (answer) {
+        away(false);
+        if (answer.found && !held) location.reload();
+      }
+    });
+  }
+
+  const stop = data.activity === '0' ? look() : ropeline.watch(data.activity, {
     status: longer ? Object.assign({}, status, {poll_after_ms: 1}) : status,
     words: lang,
     seen: seen,
