@@ -231,7 +231,7 @@ type Adaptive struct {
 type Page struct {
 	Template  string   `key:"template,later" doc:"A page of your own."`
 	Status    int64    `key:"status" default:"200" enum:"200|202|429|503" doc:"The HTTP status of the waiting page for a browser."`
-	Theme     Theme    `key:"theme,later" doc:"How the page looks."`
+	Theme     Theme    `key:"theme" doc:"How the page looks."`
 	Languages []string `key:"languages" form:"language" doc:"Languages of the page, as en or zh-Hant; the first is for who reads none of them. Empty: all there are, and English first."`
 	Message   string   `key:"message" form:"message" doc:"A sentence of yours on the page."`
 	Compat    bool     `key:"compat,later" default:"false" doc:"A page for very old browsers."`
@@ -240,9 +240,9 @@ type Page struct {
 
 // Theme is how the page looks.
 type Theme struct {
-	Name   string `key:"name" doc:"The shop's name."`
-	Logo   string `key:"logo" doc:"The shop's logo."`
-	Accent string `key:"accent" doc:"The shop's colour."`
+	Name   string `key:"name" form:"shop" doc:"The shop's name, above the activity's."`
+	Logo   string `key:"logo" form:"logo" doc:"The shop's logo: an https address, or a data: address of an image in base64."`
+	Accent string `key:"accent" form:"colour" doc:"The shop's colour, as \"#0a7d4f\", in quotes. It is made darker or lighter as far as it takes to be read."`
 }
 
 // Route says what happens to the requests of a host and path.

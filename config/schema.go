@@ -211,6 +211,21 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[^\x00-\x09\x0b-\x1f\x7f-\x9f]{0,500}$`),
 		want:    `a message: at most 500 characters, without control characters`,
 	},
+	"shop": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,100}$`),
+		want:    `a name: at most 100 characters on one line`,
+	},
+	"logo": {
+		// No character that ends a source in a Content-Security-Policy. The page
+		// has to fit the first flight of a connection, with the image in it.
+		pattern: regexp.MustCompile(`^(https://` + hostname + `(:[0-9]{1,5})?(/[A-Za-z0-9._~%!$&*+=:@/-]*)?(\?[A-Za-z0-9._~%!$&*+=:@/-]*)?` +
+			`|data:image/(png|jpeg|gif|webp|avif|svg\+xml);base64,[A-Za-z0-9+/]+={0,2})?$`), longest: 4096,
+		want: `a logo: an https address, or an image as data:image/…;base64,… of at most 4096 bytes`,
+	},
+	"colour": {
+		pattern: regexp.MustCompile(`^(#[0-9A-Fa-f]{6})?$`),
+		want:    `a colour, like "#0a7d4f"`,
+	},
 	"language": {
 		pattern: regexp.MustCompile(`^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$`),
 		want:    `a language, like en, pt-BR or zh-Hant`,

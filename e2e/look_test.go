@@ -26,6 +26,10 @@ import (
 // under the Mozilla Public License 2.0, and no part of the program.
 const axe = "../.ci/node_modules/axe-core/axe.min.js"
 
+// logo is a picture wider than a phone.
+const logo = "data:image/svg+xml;base64," +
+	"PHN2ZyB4bWxucz0naHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmcnIHdpZHRoPSc0ODAnIGhlaWdodD0nNDgnPjxyZWN0IHdpZHRoPSc0ODAnIGhlaWdodD0nNDgnIHJ4PScyNCcgZmlsbD0nI2ZjMCcvPjwvc3ZnPg=="
+
 // TestLook looks at the waiting page in all that it can show, in one Chromium.
 func TestLook(t *testing.T) {
 	t.Parallel()
@@ -44,7 +48,8 @@ func TestLook(t *testing.T) {
 }
 
 // gallery serves the waiting page in every state and language, at
-// /<language>/<state>, and /<language>/<state>/form where a form was held.
+// /<language>/<state>, and /<language>/<state>/form where a form was held. In
+// Arabic it looks like a shop's own.
 func gallery(t *testing.T) (base string, states []string) {
 	t.Helper()
 	now := time.Now()
@@ -54,8 +59,15 @@ func gallery(t *testing.T) (base string, states []string) {
 		statuses[example.Name] = example.Status
 	}
 	states = append(states, "waiting/form", "ready/form")
+	theme, err := waitpage.NewTheme("Kaffee & Kuchen", logo, "#ffcc00")
+	if err != nil {
+		t.Fatal(err)
+	}
 	waiting := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) {
-		return waitpage.Activity{Name: "Spring drop of the year"}, id == 7
+		if id == 8 {
+			return waitpage.Activity{Name: "Spring drop of the year", Theme: theme}, true
+		}
+		return waitpage.Activity{Name: "Spring drop of the year"}, true
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		part := strings.Split(r.URL.Path, "/")
@@ -69,7 +81,11 @@ func gallery(t *testing.T) (base string, states []string) {
 		}
 		r.Header.Set("Accept-Language", part[1])
 		r.Header.Set("Sec-Fetch-Mode", "navigate") // though a script may ask
-		waiting.Hold(w, r, admission.Verdict{Status: statuses[part[2]]})
+		status := statuses[part[2]]
+		if part[1] == "ar" {
+			status.Activity = 8
+		}
+		waiting.Hold(w, r, admission.Verdict{Status: status})
 	}))
 	t.Cleanup(server.Close)
 	return server.URL, states

@@ -41,6 +41,8 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	c := languages.offered[at]
 	v := c.view(s, activity.Name, form, nonce)
 	v.Base = p.prefix + "/"
+	theme := activity.theme()
+	v.Shop, v.Logo, v.Icon, v.Theme = theme.name, theme.logo, theme.icon, theme.style
 	// A page that stands in for a form would lose it on the way to another.
 	if form == nil && len(languages.offered) > 1 {
 		v.To, v.Options = sameSite(r.URL.RequestURI()), languages.options[at]
@@ -58,7 +60,7 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", c.lang)
-	h.Set("Content-Security-Policy", policy(nonce, form))
+	h.Set("Content-Security-Policy", policy(nonce, form, theme.source))
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: with it a browser sends "Origin: null" with the forms of
 	// this page, and shops that check where a form comes from refuse them.
@@ -119,16 +121,20 @@ func pageStatus(s admission.Status, waiting int) int {
 }
 
 // policy is the page's Content-Security-Policy: nothing but what carries the
-// nonce, and no way in for a string that becomes markup or code.
-func policy(nonce string, form *heldForm) string {
+// nonce and the logo, and no way in for a string that becomes markup or code.
+func policy(nonce string, form *heldForm, logo string) string {
 	// Browsers hold form-action against redirects too: a shop that answers the
 	// form sent again by leading on to a payment site would be cut off.
 	formAction := "'self'"
 	if form != nil && form.Fields != nil {
 		formAction = "'self' https:"
 	}
+	images := "'self' data:"
+	if logo != "" {
+		images += " " + logo
+	}
 	return "default-src 'none'; script-src 'nonce-" + nonce + "'; style-src 'nonce-" + nonce +
-		"'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action " + formAction +
+		"'; img-src " + images + "; connect-src 'self'; font-src 'self'; form-action " + formAction +
 		"; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 }
 

@@ -14,6 +14,10 @@ import (
 type view struct {
 	Nonce    string
 	Name     string
+	Shop     string       // the shop's name; "": none
+	Logo     template.URL // "": none
+	Icon     string       // its colour, six digits
+	Theme    template.CSS // after the page's own style; "": none
 	State    string
 	Activity int64
 	Ticket   string // "": none

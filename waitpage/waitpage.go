@@ -36,7 +36,17 @@ type Activity struct {
 	// Languages are those that the page is offered in. nil: the built-in ones.
 	Languages *Languages
 
+	// Theme is how the page looks. nil: as it does by itself.
+	Theme *Theme
+
 	Room Room
+}
+
+func (a Activity) theme() *Theme {
+	if a.Theme == nil {
+		return noTheme
+	}
+	return a.Theme
 }
 
 func (a Activity) languages() *Languages {

@@ -92,7 +92,11 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	offered := make([]api.Offered, len(all))
 	for i, o := range all {
 		id := o.line.Activity
-		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Room: opened.Room(id)}
+		theme, err := waitpage.NewTheme(o.theme.Name, o.theme.Logo, o.theme.Accent)
+		if err != nil {
+			return fmt.Errorf("page of activity %d: %w", id, err)
+		}
+		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Room: opened.Room(id)}
 		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
 		if o.made {
 			offered[i].Source = api.FromAPI

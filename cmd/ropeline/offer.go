@@ -21,6 +21,7 @@ type offer struct {
 	claim      string // of the shop's token, that is an identity too; empty: none
 	bypass     []config.Bypass
 	pageStatus int
+	theme      config.Theme
 	form       catalog.Activity // in the form of the API
 	made       bool             // by the API
 }
@@ -54,7 +55,7 @@ func clashes(c *config.Config, made catalog.Activity) bool {
 func ofFile(c *config.Config, a config.Activity) offer {
 	o := offer{
 		line: admission.LineID{Tenant: a.Tenant, Activity: a.ID},
-		form: formOf(c, a), pageStatus: int(a.Page.Status), claim: a.Identity.Claim,
+		form: formOf(c, a), pageStatus: int(a.Page.Status), theme: a.Page.Theme, claim: a.Identity.Claim,
 		identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
 		bypass:   a.Bypass,
 		settings: admission.Settings{
