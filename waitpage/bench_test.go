@@ -26,6 +26,20 @@ func BenchmarkHold_Page(b *testing.B) {
 	}
 }
 
+// BenchmarkHold_PageCompressed is the same, as every browser asks for it.
+func BenchmarkHold_PageCompressed(b *testing.B) {
+	page, s := named("Spring drop", 0), admission.Verdict{Status: waiting()}
+	r := navigation("GET", "/drop", nil)
+	r.Header.Set("Accept-Encoding", "gzip, deflate, br, zstd")
+	r.Header.Set("Accept-Language", "de-AT,de;q=0.9,en;q=0.8")
+	w := &discard{header: http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		page.Hold(w, r, s)
+	}
+}
+
 func BenchmarkHold_JSON(b *testing.B) {
 	page, s := named("Spring drop", 0), admission.Verdict{Status: waiting()}
 	r := httptest.NewRequest("GET", "/drop", nil)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,9 +18,9 @@ import (
 // web/words/<tag>.json has them. Sentences name what is filled in: {name} an
 // activity, {n} a number, {time} a span of time, {clock} one as digits.
 type catalog struct {
-	tag      language.Tag
-	lang     string                    // tag as it is written, for lang, words= and the cookie
-	template func() *template.Template // of the page; parsed when first needed
+	tag    language.Tag
+	lang   string         // tag as it is written, for lang, words= and the cookie
+	layout func() *layout // of the page; made when first needed
 
 	Language  string `json:"language"`  // its own name
 	Direction string `json:"direction"` // ltr or rtl
@@ -165,7 +164,7 @@ func readCatalog(lang string, data []byte, base, model *catalog) (*catalog, erro
 	if err := c.check(model); err != nil {
 		return nil, err
 	}
-	c.template = sync.OnceValue(func() *template.Template { return parsePage(c) })
+	c.layout = sync.OnceValue(func() *layout { return newLayout(c) })
 	return c, nil
 }
 

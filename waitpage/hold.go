@@ -2,7 +2,7 @@ package waitpage
 
 import (
 	"bytes"
-	"compress/gzip"
+	"compress/flate"
 	"crypto/rand"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -49,7 +49,8 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	}
 	b := p.buffer()
 	defer p.release(b)
-	if err := c.template().Execute(b, v); err != nil {
+	layout := c.layout()
+	if err := layout.template.Execute(b, v); err != nil {
 		// Only a template that does not fit its view could fail into a buffer; the
 		// visitor is still held, and can read why in JSON.
 		b.Reset()
@@ -76,22 +77,15 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	if form == nil && acceptsGzip(r) {
 		packed := p.buffer()
 		defer p.release(packed)
-		p.compress(packed, b.Bytes())
+		packer := p.packers.Get().(*flate.Writer)
+		defer p.packers.Put(packer)
+		compress(packed, packer, b.Bytes(), layout.parts)
 		h.Set("Content-Encoding", "gzip")
 		b = packed
 	}
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(code)
 	w.Write(b.Bytes()) // the visitor may have gone; nobody else is to be told
-}
-
-// compress writes body to b as gzip does, at its fastest: a crowd comes at once.
-func (p *Page) compress(b *bytes.Buffer, body []byte) {
-	z := p.packers.Get().(*gzip.Writer)
-	defer p.packers.Put(z)
-	z.Reset(b)
-	z.Write(body) // into memory, which takes all
-	z.Close()
 }
 
 // acceptsGzip reports whether a browser said so; none refuses it in the same

@@ -216,6 +216,7 @@ func TestHold_PageFitsTheFirstFlight(t *testing.T) {
 
 func TestHold_PageIsTheSameCompressedAndNot(t *testing.T) {
 	r := navigation("GET", "/drop", nil)
+	r.Header.Set("Accept-Language", "th")
 	plain := hold(named("Spring drop", 0), r, waiting())
 	r.Header.Set("Accept-Encoding", "gzip")
 	packed := hold(named("Spring drop", 0), r, waiting())

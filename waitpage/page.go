@@ -1,6 +1,7 @@
 package waitpage
 
 import (
+	"bytes"
 	"html/template"
 	"strings"
 	text "text/template"
@@ -33,11 +34,17 @@ type view struct {
 	Status   template.JS   // the status document, its <, > and & escaped
 }
 
-// parsePage makes the page's template in the language of c. It fills in, between
+// layout is the page in one language, before it is one visitor's.
+type layout struct {
+	template *template.Template // of a view
+	parts    []packed           // what every page has
+}
+
+// newLayout makes the page's layout in the language of c. It fills in, between
 // [[ and ]], what is the same for every visitor, and leaves to each visit what
 // stands between {{ and }}. html/template then sees the style and the script in
 // their places: it drops their comments and knows every context.
-func parsePage(c *catalog) *template.Template {
+func newLayout(c *catalog) *layout {
 	var source strings.Builder
 	err := text.Must(text.New("waitpage").Delims("[[", "]]").Parse(web.Page)).Execute(&source, struct {
 		Lang, Style, Client, Script string
@@ -48,7 +55,17 @@ func parsePage(c *catalog) *template.Template {
 	if err != nil {
 		panic(err) // of embedded files only
 	}
-	return template.Must(template.New("waitpage").Parse(source.String()))
+	page := template.Must(template.New("waitpage").Parse(source.String()))
+
+	// html/template takes out comments, so the parts are as they come out of it.
+	var sample bytes.Buffer
+	if err := page.Execute(&sample, view{}); err != nil {
+		panic(err) // of embedded files only
+	}
+	_, rest, _ := bytes.Cut(sample.Bytes(), []byte(`<style nonce="">`))
+	style, rest, _ := bytes.Cut(rest, []byte("</style>"))
+	_, script, _ := bytes.Cut(rest, []byte(`data-base="">`))
+	return &layout{page, []packed{pack(style), pack(script)}} // nothing follows the script that differs
 }
 
 // squeeze takes indentation, empty lines and lines that are all comment out of

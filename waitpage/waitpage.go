@@ -9,7 +9,6 @@ package waitpage
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"sync"
 
@@ -67,7 +66,7 @@ type Page struct {
 
 	streams streams
 	buffers sync.Pool // *bytes.Buffer: a page or a status before it is sent
-	packers sync.Pool // *gzip.Writer
+	packers sync.Pool // *flate.Writer
 }
 
 // New makes the waiting page of a gateway. prefix is the reserved path prefix,
@@ -81,13 +80,7 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 		prefix:   prefix,
 		activity: activity,
 		buffers:  sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		packers: sync.Pool{New: func() any {
-			z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-			if err != nil {
-				panic(err) // there is such a level
-			}
-			return z
-		}},
+		packers:  sync.Pool{New: newPacker},
 	}
 	p.assets, p.clientURL = hashAssets(prefix)
 	p.streams.end = make(chan struct{})
