@@ -39,6 +39,7 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 	if t == nil {
 		return refused(r.placeless(place, now))
 	}
+	t.binding = r.binding(visit)
 	v = r.view.Load()
 	status := r.hold(v, t, now, HoldWaiting).Status
 	if t.number == 0 {
@@ -62,7 +63,7 @@ func (r *Room) Claim(ctx context.Context, visit Visit) Verdict {
 	r.counts.polls.Add(1)
 	v := r.view.Load()
 	now := v.now()
-	t := r.ticket(visit.QueueTokens, v, now)
+	t := r.ticket(visit, v, now)
 	if t == nil {
 		return r.hold(v, nil, now, r.reason(v, now))
 	}

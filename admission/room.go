@@ -47,6 +47,9 @@ type Settings struct {
 	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
 	OpenOnFailure bool
 
+	// Bind is what tickets are bound to.
+	Bind Bind
+
 	// OpenAfterEnd lets everyone pass once Limits.EndAt has come, where the mode
 	// is ModeAuto: there is nothing left to line up for.
 	OpenAfterEnd bool
@@ -154,7 +157,7 @@ func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 	if reason, open := r.open(limits, now); open {
 		return Verdict{Pass: true, Reason: reason}
 	}
-	if t := r.ticket(visit.QueueTokens, v, now); t != nil {
+	if t := r.ticket(visit, v, now); t != nil {
 		if verdict, ok := r.returning(ctx, v, t, now); ok {
 			return verdict
 		}
@@ -181,11 +184,12 @@ func (r *Room) open(limits Limits, now Instant) (Reason, bool) {
 	return "", false
 }
 
-// ticket returns the first queue token that is valid here and now, or nil.
-func (r *Room) ticket(tokens []string, v *view, now Instant) *ticket {
-	for _, token := range tokens {
+// ticket returns the first queue token that is valid here and now, and this
+// visitor's, or nil.
+func (r *Room) ticket(visit Visit, v *view, now Instant) *ticket {
+	for _, token := range visit.QueueTokens {
 		t, err := r.ring.Load().verify(token, forQueue)
-		if err != nil || t.line != r.id || now >= t.expires {
+		if err != nil || t.line != r.id || now >= t.expires || !r.bound(t, visit) {
 			continue
 		}
 		r.lift(Floor{Epoch: t.epoch, Issued: t.number})
@@ -257,6 +261,7 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	if t == nil {
 		return r.placeless(place, now)
 	}
+	t.binding = r.binding(visit)
 	switch a := place.Admission; {
 	case a.Visitor != "" && a.Until <= now: // an identity whose session ends in these seconds: it is new after them
 		return r.hold(r.view.Load(), nil, now, HoldWaiting)
@@ -364,7 +369,7 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 	s.born.Store(int64(r.view.Load().Born))
 	token, err := r.ring.Load().sign(ticket{
 		line: r.id, visitor: a.Visitor, number: a.Number, epoch: t.epoch,
-		signed: now, expires: a.Until, max: a.Max,
+		signed: now, expires: a.Until, max: a.Max, binding: t.binding,
 	}, forAdmission)
 	if err != nil {
 		// Without a token the session would be lost at the next request.
@@ -395,7 +400,7 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 	now := v.now()
 	for _, token := range visit.AdmissionTokens {
 		t, err := r.ring.Load().verify(token, forAdmission)
-		if err != nil || t.line != r.id {
+		if err != nil || t.line != r.id || !r.bound(t, visit) {
 			continue
 		}
 		if s := r.known(t.visitor, t.number, t.expires, t.max); !s.gone.Load() && now < Instant(s.until.Load()) {
@@ -413,7 +418,7 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 		verdict.Status.State, verdict.Status.PollAfter = StateReady, r.settings.Load().Poll.Min
 		return verdict
 	}
-	t := r.ticket(visit.QueueTokens, v, now)
+	t := r.ticket(visit, v, now)
 	if t == nil {
 		return r.hold(v, nil, now, r.reason(v, now))
 	}
@@ -447,11 +452,11 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 	now := v.now()
 	var departures []Departure
 	for _, token := range visit.AdmissionTokens {
-		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max {
+		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max && r.bound(t, visit) {
 			departures = append(departures, Departure{t.visitor, t.number, t.epoch})
 		}
 	}
-	if t := r.ticket(visit.QueueTokens, v, now); t != nil {
+	if t := r.ticket(visit, v, now); t != nil {
 		d := Departure{t.visitor, t.number, t.epoch}
 		if d.Number == 0 {
 			d.Number = t.index + 1

@@ -25,7 +25,7 @@ type stay struct {
 func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (Verdict, bool) {
 	for _, token := range visit.AdmissionTokens {
 		t, err := r.ring.Load().verify(token, forAdmission)
-		if err != nil || t.line != r.id {
+		if err != nil || t.line != r.id || !r.bound(t, visit) {
 			continue
 		}
 		s := r.stay(ctx, v, t, now)

@@ -37,6 +37,7 @@ type ticket struct {
 	max     Instant // forAdmission: the furthest end of the session
 	kid     string
 	use     string // forQueue or forAdmission
+	binding binding
 }
 
 // signedBy is the latest instant at which it can have been signed: a token
@@ -50,6 +51,8 @@ type claims struct {
 	Number               int64  `json:"num"`
 	Index                *int64 `json:"idx,omitempty"`
 	Drawn                int64  `json:"drn,omitempty"`
+	Agent                string `json:"bua,omitempty"`
+	Network              string `json:"bnw,omitempty"`
 	Epoch                int64  `json:"epo"`
 	Max                  int64  `json:"max,omitempty"` // seconds since the Unix epoch
 }
@@ -66,6 +69,7 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 		t.number, index = 0, &t.index
 	}
 	token := jwt.NewWithClaims(key.method, claims{
+		Agent: t.binding.agent, Network: t.binding.network,
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    issuer,
 			Subject:   t.visitor,
@@ -132,7 +136,8 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 		return nil, errTokenClaims
 	}
 	t := &ticket{
-		line: LineID{c.Tenant, c.Activity}, visitor: c.Subject, number: c.Number, epoch: c.Epoch,
+		binding: binding{c.Agent, c.Network},
+		line:    LineID{c.Tenant, c.Activity}, visitor: c.Subject, number: c.Number, epoch: c.Epoch,
 		signed: InstantOf(c.IssuedAt.Time), expires: InstantOf(c.ExpiresAt.Time),
 		kid: parsed.Header["kid"].(string), use: audience,
 	}

@@ -17,6 +17,9 @@ type Visit struct {
 	// Network is the client's address, after trusted proxies were taken off.
 	Network netip.Addr
 
+	// Agent is the client's User-Agent.
+	Agent string
+
 	// Identity is what the shop calls the visitor; empty: nothing, or nothing
 	// that can be believed.
 	Identity string

@@ -152,7 +152,7 @@ type Activity struct {
 	AfterEnd       string        `key:"after_end" default:"page" enum:"page|open" doc:"What visitors get after end_at with mode auto: page: that it is over; open: everyone passes, uncounted."`
 	OnStoreFailure string        `key:"on_store_failure" default:"hold" enum:"hold|open" doc:"What newcomers get while the store is away."`
 
-	Bind      []string  `key:"bind,later" enum:"user_agent|network" doc:"What a token is bound to."`
+	Bind      []string  `key:"bind" enum:"user_agent|network" doc:"What tokens are bound to, so that they are worth nothing to another: the kind of browser and device, the network as join_limit counts it."`
 	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
 	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`

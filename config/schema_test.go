@@ -289,7 +289,7 @@ func TestSchema_RefusesWhatLoadRefuses(t *testing.T) {
 		"database: {sslmode: maybe}", "database: {port: 0}", "keys: [{alg: HS256}]",
 		"keys: [{kid: a, alg: HS512}]", "api: {prefix: queue}", "api: {cors_origins: [shop.example.com]}", "admin: {jwt: {alg: none}}", "listen: {https: \":443\"}", "trusted_proxies: 10.0.0.0/8",
 		"activities: [{name: A}]", "activities: [{id: 0, name: A}]", "activities: [{id: 1, name: A, tenant: A}]",
-		"activities: [{id: 1, name: A, sku: 1}]", "activities: [{id: 1, name: A, stock: {initial: -2}}]", "activities: [{id: 1, name: A, bind: [user_agent]}]",
+		"activities: [{id: 1, name: A, sku: 1}]", "activities: [{id: 1, name: A, stock: {initial: -2}}]", "activities: [{id: 1, name: A, bind: [agent]}]",
 		"activities: [{id: 1, name: A, capacity: -1}]", "activities: [{id: 1, name: A, rate: 0/s}]",
 		"activities: [{id: 1, name: A, start_at: 2026-11-22T10:00:00}]", "activities: [{id: 1, name: A, nmae: B}]",
 		"activities: [{id: 1, name: A, page: {status: 404}}]", "activities: [{id: 1, name: A, session: {idel: 1m}}]",

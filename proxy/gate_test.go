@@ -427,3 +427,22 @@ func TestGate_EndedActivityPassesAllWhereTheAdminSaysSo(t *testing.T) {
 		t.Errorf("%v are counted, want 3", got)
 	}
 }
+
+func TestGate_ABoundCookieIsWorthNothingToAnother(t *testing.T) {
+	shop := openShop(t, nil)
+	g := open(t, shop.URL)
+	g.room.Configure(admission.Settings{Limits: oneInside(), Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}, Bind: admission.Bind{UserAgent: true}})
+	b := browser(t)
+	if res, _ := g.ask(b, "GET", "/drop", "", navigation, "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/143.0"); res.StatusCode != 200 {
+		t.Fatalf("got %d, want 200", res.StatusCode)
+	}
+	for range 2 {
+		res, body := g.ask(b, "GET", "/drop", "", navigation, "User-Agent: Mozilla/5.0 (Windows NT 10.0) Firefox/143.0")
+		if res.StatusCode != 200 || body == "the shop" {
+			t.Errorf("another browser with its cookies got %d %.40q, want a place in line", res.StatusCode, body)
+		}
+	}
+	if _, body := g.ask(b, "GET", "/drop", "", navigation, "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/144.0"); body != "the shop" {
+		t.Errorf("the one it was given to got %.40q, want the shop", body)
+	}
+}

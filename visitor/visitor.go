@@ -79,6 +79,7 @@ func (v *Visitor) Visit(r *http.Request, activity int64) admission.Visit {
 		QueueTokens:     queue,
 		AdmissionTokens: admitted,
 		Network:         v.Client,
+		Agent:           first(r.Header, "User-Agent"),
 		Looking:         v.Looking,
 	}
 }

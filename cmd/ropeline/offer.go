@@ -73,6 +73,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 			Message:       a.Page.Message,
 			OpenOnFailure: a.OnStoreFailure == "open",
 			OpenAfterEnd:  a.AfterEnd == "open",
+			Bind:          admission.Bind{UserAgent: slices.Contains(a.Bind, "user_agent"), Network: slices.Contains(a.Bind, "network")},
 			Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 		},
 	}

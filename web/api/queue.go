@@ -217,7 +217,7 @@ func (q *Queue) enter(c *call) (any, error) {
 	if after := q.limit.take(client, perHour, burst, q.Now()); after > 0 {
 		return nil, tooMany(after)
 	}
-	e := line.Room.Enter(c.Context(), admission.Visit{Network: client, Identity: user})
+	e := line.Room.Enter(c.Context(), admission.Visit{Network: client, Agent: c.UserAgent(), Identity: user})
 	if e.Reason != "" {
 		return q.notEntered(c, e)
 	}
@@ -337,7 +337,7 @@ func (q *Queue) status(c *call) (any, error) {
 		return nil, err
 	}
 	v := line.Room.Claim(c.Context(), admission.Visit{
-		QueueTokens: []string{session}, Network: visitor.From(c.Request).Client,
+		QueueTokens: []string{session}, Network: visitor.From(c.Request).Client, Agent: c.UserAgent(),
 	})
 	if v.Pass {
 		v.Status.Number = v.Session.Number
