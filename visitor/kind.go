@@ -12,7 +12,8 @@ const (
 	// Call is a script's or an app's request, or an embedded resource: it is
 	// answered with JSON. It is the zero Kind.
 	Call Kind = iota
-	// Navigation fills a window: it is answered with a page.
+	// Navigation fills a window: it is answered with a page. A crawler's is a
+	// Call, or the waiting page would be indexed in place of a product.
 	Navigation
 	// Preflight is a browser's question whether a script may call.
 	Preflight
@@ -23,20 +24,25 @@ func kind(r *http.Request) Kind {
 	if r.Method == http.MethodOptions && len(h["Origin"]) > 0 && len(h["Access-Control-Request-Method"]) > 0 {
 		return Preflight
 	}
+	if navigates(h) && !saysCrawler(first(h, "User-Agent")) {
+		return Navigation
+	}
+	return Call
+}
+
+// navigates reports whether a request fills a window.
+func navigates(h http.Header) bool {
 	// Browsers say it themselves since 2023; Accept is for those before, and
 	// is no sign where they do: scripts may ask for HTML too.
 	if mode := h["Sec-Fetch-Mode"]; len(mode) > 0 {
-		if mode[0] == "navigate" && !framed(first(h, "Sec-Fetch-Dest")) && !ahead(h) {
-			return Navigation
-		}
-		return Call
+		return mode[0] == "navigate" && !framed(first(h, "Sec-Fetch-Dest")) && !ahead(h)
 	}
 	for _, accept := range h["Accept"] {
 		if containsFold(accept, "text/html") && !ahead(h) {
-			return Navigation
+			return true
 		}
 	}
-	return Call
+	return false
 }
 
 // looking reports whether r must not take a place: nobody looks at its answer,

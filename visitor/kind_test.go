@@ -28,6 +28,13 @@ func TestRead_Kind(t *testing.T) {
 		{"old prefetch", "GET", []string{"Purpose: prefetch", html}, Call, true},
 		{"websocket", "GET", []string{"Connection: keep-alive, Upgrade", "Upgrade: websocket"}, Call, true},
 		{"preflight", "OPTIONS", []string{"Origin: https://a", "Access-Control-Request-Method: PUT"}, Preflight, true},
+		{"crawler", "GET", []string{html, "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}, Call, false},
+		{"crawler with a browser in it", "GET", []string{"Sec-Fetch-Mode: navigate", html, "User-Agent: Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; bingbot/2.0) Chrome/140.0.0.0 Safari/537.36"}, Call, false},
+		{"crawler of pictures", "GET", []string{html, "User-Agent: Googlebot-Image/1.0"}, Call, false},
+		{"crawler of ads", "GET", []string{html, "User-Agent: Mediapartners-Google"}, Call, false},
+		{"preview of a link", "GET", []string{html, "User-Agent: FacebookExternalHit/1.1"}, Call, false},
+		{"phone by a name like one", "GET", []string{html, "User-Agent: Mozilla/5.0 (Linux; Android 10; CUBOT/X30) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"}, Navigation, false},
+		{"browser", "GET", []string{html, "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15"}, Navigation, false},
 		{"OPTIONS", "OPTIONS", []string{"Origin: https://a"}, Call, false},
 	} {
 		t.Run(c.story, func(t *testing.T) {
