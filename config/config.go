@@ -234,8 +234,8 @@ type Page struct {
 	Theme     Theme    `key:"theme" doc:"How the page looks."`
 	Languages []string `key:"languages" form:"language" doc:"Languages of the page, as en or zh-Hant; the first is for who reads none of them. Empty: all there are, and English first."`
 	Message   string   `key:"message" form:"message" doc:"A sentence of yours on the page."`
-	Compat    bool     `key:"compat,later" default:"false" doc:"A page for very old browsers."`
-	Assets    string   `key:"assets,later" default:"pass" enum:"pass|hold" doc:"What happens to a page's images, scripts and styles."`
+	Compat    string   `key:"compat" default:"none" enum:"none|cloudflare" doc:"Whose field names a program finds beside our own, if it sends exactly Accept: application/json."`
+	Assets    string   `key:"assets" default:"pass" enum:"pass|hold" doc:"What happens to images, scripts, styles and fonts below a protected path that a page without admission asks for."`
 }
 
 // Theme is how the page looks.

@@ -31,6 +31,7 @@ type exchange struct {
 	verdict  admission.Verdict
 	outcome  outcome
 	reason   string // more of the outcome, for the log
+	asset    bool   // passes only if the shop's answer is a part of a page
 	shared   bool   // anyone would have passed: the answer is not for one visitor
 	finished bool   // the handler returned rather than panicked
 	began    time.Time

@@ -27,6 +27,10 @@ type Activity struct {
 	// Bypass are the requests that pass uncounted.
 	Bypass []Rule
 
+	// PassAssets lets the images, scripts, styles and fonts of pages pass, too,
+	// where their visitor has no admission.
+	PassAssets bool
+
 	// Idle is how long a session lasts unused. An open WebSocket or event
 	// stream is asked for four times as often.
 	Idle time.Duration

@@ -445,6 +445,9 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
 	x.obey(res.Header)
+	if x.asset && !isAsset(res) {
+		return errNotAsset
+	}
 	if x.route.Activity == nil || x.shared {
 		return nil
 	}
@@ -500,6 +503,10 @@ func (x *exchange) mayKeep(method string) bool {
 // fault answers for a shop that did not.
 func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
+	if err == errNotAsset {
+		x.hold(r)
+		return
+	}
 	f := x.diagnose(err)
 	x.outcome = outcomeRefused
 	if f.upstream {

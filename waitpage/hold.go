@@ -20,6 +20,9 @@ import (
 // where a form may be offered again, up to 64 KiB.
 func (p *Page) Hold(w http.ResponseWriter, r *http.Request, v admission.Verdict) {
 	forbidStoring(w.Header())
+	if p.holdCompat(w, r, v.Status) {
+		return
+	}
 	if visitor.From(r).Kind != visitor.Navigation {
 		p.holdProgram(w, v.Status)
 		return

@@ -38,6 +38,9 @@ type Activity struct {
 	// Theme is how the page looks. nil: as it does by itself.
 	Theme *Theme
 
+	// Compat is whose names programs find beside our own.
+	Compat Compat
+
 	Room Room
 }
 

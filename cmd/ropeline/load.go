@@ -96,7 +96,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 		if err != nil {
 			return fmt.Errorf("page of activity %d: %w", id, err)
 		}
-		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Room: opened.Room(id)}
+		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Compat: o.compat, Room: opened.Room(id)}
 		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
 		if o.made {
 			offered[i].Source = api.FromAPI
@@ -166,7 +166,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		}
 		activity := &proxy.Activity{
 			ID: o.line.Activity, Tenant: o.line.Tenant, Room: opened.Room(o.line.Activity), Idle: o.settings.Limits.Idle,
-			Identity: o.identity, Bypass: rules(o.bypass, crawlers),
+			Identity: o.identity, Bypass: rules(o.bypass, crawlers), PassAssets: o.assets,
 		}
 		gated[config.ActivityRef{ID: o.line.Activity}] = activity
 		if sku := o.form.SKU; sku != "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/visitor"
+	"github.com/ropeline/ropeline/waitpage"
 )
 
 // offer is an activity as the gateway serves it, of the file or made by the
@@ -20,6 +21,8 @@ type offer struct {
 	identity   visitor.Identity
 	claim      string // of the shop's token, that is an identity too; empty: none
 	bypass     []config.Bypass
+	assets     bool // parts of pages pass
+	compat     waitpage.Compat
 	pageStatus int
 	theme      config.Theme
 	form       catalog.Activity // in the form of the API
@@ -57,7 +60,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 		line: admission.LineID{Tenant: a.Tenant, Activity: a.ID},
 		form: formOf(c, a), pageStatus: int(a.Page.Status), theme: a.Page.Theme, claim: a.Identity.Claim,
 		identity: visitor.Identity{Header: a.Identity.Header, Cookie: a.Identity.Cookie},
-		bypass:   a.Bypass,
+		bypass:   a.Bypass, assets: a.Page.Assets == "pass", compat: waitpage.Compat(a.Page.Compat),
 		settings: admission.Settings{
 			Limits: admission.Limits{
 				Mode: admission.Mode(a.Mode), Capacity: a.Capacity, RatePerHour: a.Rate.PerHour(), Burst: a.Burst,
@@ -174,7 +177,7 @@ func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offe
 	}
 	o := offer{
 		line: admission.LineID{Tenant: a.TenantID, Activity: a.ID},
-		form: a, made: true, pageStatus: 200,
+		form: a, made: true, pageStatus: 200, assets: true,
 		settings: admission.Settings{Limits: limits, Poll: poll(c), Networks: admission.Networks{IPv4: 32, IPv6: 64}},
 	}
 	interval := time.Duration(a.Config.PollInterval) * time.Millisecond
