@@ -22,7 +22,7 @@ const (
 	outcomeReserved                 // one of Ropeline's own paths
 	outcomeFault                    // should have passed, and was answered with an error
 	outcomeGone                     // the visitor left first
-	outcomeTunnel                   // was a WebSocket
+	outcomeTunnel                   // was a WebSocket, or a stream of Ropeline's own
 	outcomes
 )
 
@@ -82,7 +82,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 func (x *exchange) end(r *http.Request) {
 	a := &x.answer
 	switch {
-	case a.hijacked:
+	case a.hijacked, x.outcome == outcomeReserved && isEventStream(a.Header()):
 		x.outcome = outcomeTunnel
 	case x.finished, x.outcome == outcomeGone:
 	case a.err != nil || x.Context.Err() != nil:

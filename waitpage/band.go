@@ -65,17 +65,3 @@ func (c *catalog) narrow(s admission.Status, was seen) (w admission.Wait, reason
 	}
 	return w, c.LongerSlow
 }
-
-// sees is what a tab has shown of the wait once it shows s.
-func (c *catalog) sees(s admission.Status, was seen) seen {
-	switch {
-	case s.Unavailable:
-		was.stopped = stopAway
-	case s.Paused:
-		was.stopped = stopPaused
-	case s.Wait.Known:
-		w, _ := c.narrow(s, was)
-		return seen{high: w.High, position: s.Position}
-	}
-	return was
-}

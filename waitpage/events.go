@@ -73,8 +73,8 @@ func (s *streams) enter() bool {
 func (s *streams) leave() { s.open.Add(-1) }
 
 // events tells a visitor's status whenever it changes, and at the latest when
-// a poll would have asked: each event is the document of status, and counts as
-// being heard from.
+// a poll would have asked: each event is the document of status, without words,
+// and counts as being heard from.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	id, activity, ok := p.asked(w, r)
 	if !ok {
@@ -107,11 +107,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := stream{p: p, w: w, flush: http.NewResponseController(w).Flush}
-	if tag, wanted := parameter(r.URL.RawQuery, "words"); wanted {
-		shown, _ := parameter(r.URL.RawQuery, "shown")
-		s.words, s.shown = activity.languages().named(tag), readSeen(shown)
-	}
-	if !s.tell(v.Status, activity.Name) {
+	if !s.tell(v.Status) {
 		return
 	}
 	s.follow(r, id, visit)
@@ -122,13 +118,10 @@ type stream struct {
 	p     *Page
 	w     http.ResponseWriter
 	flush func() error
-	words *catalog // nil: none were asked for
 
-	told  sight // what the last event said
-	shown seen  // and of the wait, as it was at
-	at    time.Time
-	last  time.Time // when anything was last written
-	due   time.Time // when the next event must come, changed or not
+	told sight     // what the last event said
+	last time.Time // when anything was last written
+	due  time.Time // when the next event must come, changed or not
 }
 
 // sight is what of a status is told as soon as it changes.
@@ -182,12 +175,12 @@ func (s *stream) over() bool { return s.due.IsZero() }
 func (s *stream) look(r *http.Request, activity Activity, visit admission.Visit) bool {
 	now := time.Now()
 	if !now.Before(s.due) {
-		return s.tell(activity.Room.Peek(r.Context(), visit).Status, activity.Name)
+		return s.tell(activity.Room.Peek(r.Context(), visit).Status)
 	}
 	status := activity.Room.Look(r.Context(), visit).Status
 	switch {
 	case sightOf(status) != s.told:
-		return s.tell(status, activity.Name)
+		return s.tell(status)
 	case now.Sub(s.last) >= beatEvery:
 		return s.write([]byte(":\n\n"))
 	}
@@ -195,7 +188,7 @@ func (s *stream) look(r *http.Request, activity Activity, visit admission.Visit)
 }
 
 // tell writes an event.
-func (s *stream) tell(status admission.Status, name string) bool {
+func (s *stream) tell(status admission.Status) bool {
 	b := s.p.buffer()
 	defer s.p.release(b)
 	if s.last.IsZero() {
@@ -205,17 +198,7 @@ func (s *stream) tell(status admission.Status, name string) bool {
 		b.WriteString("\nid: 1\n") // so that who comes back says so
 	}
 	b.WriteString("data: ")
-	var told *words
-	if s.words != nil {
-		if s.shown.high > 0 && !s.last.IsZero() {
-			s.shown.high = max(time.Second, s.shown.high-time.Since(s.at))
-		}
-		w := s.words.words(status, name, s.shown)
-		told = &w
-		s.shown = s.words.sees(status, s.shown)
-		s.at = time.Now()
-	}
-	b.Write(appendStatus(b.AvailableBuffer(), status, "", told)) // ends its line
+	b.Write(appendStatus(b.AvailableBuffer(), status, "", nil)) // ends its line
 	b.WriteByte('\n')
 	s.told, s.due = sightOf(status), time.Time{}
 	if status.PollAfter > 0 {
