@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -193,5 +195,40 @@ func TestBypass_ACrawlerPassesWhereItIsProven(t *testing.T) {
 	}
 	if got := shop.hits(); got != 1 {
 		t.Errorf("the shop was asked %d times, want once", got)
+	}
+}
+
+// What was found is not believed for ever, and that name servers did not answer
+// says nothing of the client.
+func TestCrawler_AsksAgainWhenItIsTime(t *testing.T) {
+	server, resolver := openNameServer(t, map[string][]string{
+		"1.66.249.66.in-addr.arpa.":        {"crawl-66-249-66-1.googlebot.com."},
+		"crawl-66-249-66-1.googlebot.com.": {"66.249.66.1"},
+	}, nil)
+	away := errors.New("no way to a name server")
+	dial := resolver.Dial
+	resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if away != nil {
+			return nil, away
+		}
+		return dial(ctx, network, address)
+	}
+	c, client := byName(resolver), netip.MustParseAddr("66.249.66.1")
+	if c.Sent(t.Context(), googlebot, client) {
+		t.Error("believed without an answer")
+	}
+	if left := time.Until(c.young[client].until); left > untold {
+		t.Errorf("asks again after %v, want at most %v: nothing was found out", left, untold)
+	}
+	away = nil
+	for i, want := range []bool{true, true} {
+		c.young[client].until = time.Now().Add(-time.Second)
+		asked := server.asked.Load()
+		if got := c.Sent(t.Context(), googlebot, client); got != want || server.asked.Load() == asked {
+			t.Errorf("the time is over (%d): believed %v after %d questions, want %v and some", i, got, server.asked.Load()-asked, want)
+		}
+		if left := time.Until(c.young[client].until); left <= refuted {
+			t.Errorf("proven, it asks again after %v, want %v", left, provenFor)
+		}
 	}
 }
