@@ -25,7 +25,7 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 	now := v.now()
 	limits := r.limits(v)
 	refused := func(verdict Verdict) Entered { return Entered{Reason: verdict.Reason, Status: verdict.Status} }
-	if _, open := r.open(limits, now); open {
+	if _, open := r.everyone(limits, now); open {
 		return Entered{Reason: PassOpen, Status: r.hold(v, nil, now, HoldWaiting).Status}
 	}
 	if reason, no := refuses(v, limits, now); no {

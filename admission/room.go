@@ -154,7 +154,7 @@ func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 		return verdict
 	}
 	limits := r.limits(v)
-	if reason, open := r.open(limits, now); open {
+	if reason, open := r.everyone(limits, now); open {
 		return Verdict{Pass: true, Reason: reason}
 	}
 	if t := r.ticket(visit, v, now); t != nil {
@@ -173,8 +173,8 @@ func (r *Room) limits(v *view) Limits {
 	return v.Limits
 }
 
-// open tells why everyone passes without a place, if everyone does.
-func (r *Room) open(limits Limits, now Instant) (Reason, bool) {
+// everyone tells why everyone passes without a place, if everyone does.
+func (r *Room) everyone(limits Limits, now Instant) (Reason, bool) {
 	switch {
 	case limits.Mode == ModeOpen:
 		return PassOpen, true
@@ -412,7 +412,7 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 			return verdict
 		}
 	}
-	if _, open := r.open(r.limits(v), now); open {
+	if _, open := r.everyone(r.limits(v), now); open {
 		// Who came before it was so is let in by asking again.
 		verdict := r.hold(v, nil, now, HoldWaiting)
 		verdict.Status.State, verdict.Status.PollAfter = StateReady, r.settings.Load().Poll.Min

@@ -51,10 +51,10 @@ type claims struct {
 	Number               int64  `json:"num"`
 	Index                *int64 `json:"idx,omitempty"`
 	Drawn                int64  `json:"drn,omitempty"`
-	Agent                string `json:"bua,omitempty"`
-	Network              string `json:"bnw,omitempty"`
 	Epoch                int64  `json:"epo"`
 	Max                  int64  `json:"max,omitempty"` // seconds since the Unix epoch
+	Agent                string `json:"bua,omitempty"` // what it is bound to, hashed
+	Network              string `json:"bnw,omitempty"`
 }
 
 // newVisitor returns a random visitor id, of more than 128 bits.
