@@ -1,11 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// What is told after the draw of testdata: see docs/draw.md.
+// What is told after the draw of docs/draw.md.
 const (
 	exampleSeed       = "fe3dc8b85dd630b25f7a6883636635f0356fe632d4226f95729e1b0f9de7af89"
 	exampleCommitment = "99c4ff1b01648b1826bb3fb03109d0c9341ea6e24b54b6404e30af7e130767d9"
@@ -58,5 +63,37 @@ func TestDraw_AsksTheGateway(t *testing.T) {
 		if got != c.want || !strings.Contains(out+errs, c.says) {
 			t.Errorf("ropeline draw %v: exit %d, prints %q; want exit %d and %q", c.args, got, out+errs, c.want, c.says)
 		}
+	}
+}
+
+// What docs/draw.md shows is what happens.
+func TestDraw_TheDocumentsExampleIsTrue(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/draw.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, shown := range regexp.MustCompile("(?s)```console\n\\$ ([^\n]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		line, want := shown[1], shown[2]
+		got := ""
+		switch args := strings.Fields(line); args[0] {
+		case "ropeline":
+			_, got, _ = command(t, nil, args[1:]...)
+		case "printf":
+			seed, err := hex.DecodeString(args[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = fmt.Sprintf("%x  -\n", sha256.Sum256(seed))
+		default:
+			t.Fatalf("%s is a command that this test does not know", line)
+		}
+		if ran++; got != want {
+			t.Errorf("%s prints\n%s, and the document says\n%s", line, got, want)
+		}
+	}
+	if ran != 3 {
+		t.Errorf("%d examples ran, want three", ran)
 	}
 }
