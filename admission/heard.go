@@ -72,13 +72,18 @@ func (h *heard) block(index int64) *heardBlock {
 	return next.blocks[i]
 }
 
-// drop forgets the blocks below that of number first: nobody waits there.
+// drop forgets the blocks below that of number first: nobody waits there. A first
+// that is lower than before is of another epoch: all is forgotten.
 func (h *heard) drop(first int64) {
 	index := first >> blockShift
 	h.grow.Lock()
 	defer h.grow.Unlock()
 	t := h.table.Load()
-	if t == nil || index <= t.first {
+	if t == nil || index == t.first {
+		return
+	}
+	if index < t.first {
+		h.table.Store(nil)
 		return
 	}
 	gone := min(index-t.first, int64(len(t.blocks)))
