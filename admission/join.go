@@ -87,6 +87,9 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 	// No token came back from this visitor yet: a bot, a prefetch or a curl
 	// must not hold a seat for the whole idle time.
 	idle := min(l.limits.Idle, 2*l.limits.Claim)
+	if newcomer.Waits {
+		return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count}
+	}
 	if admission, ok := l.quiet(newcomer.Visitor, n, idle); ok {
 		return Place{Number: n, Visitor: newcomer.Visitor, Admission: admission}
 	}

@@ -64,7 +64,7 @@ const (
 )
 
 // Limits are what an activity allows. Each gateway tells the store its own
-// with every tick; where they differ, the strictest counts.
+// with every tick; where they differ, the strictest counts, but for Shut.
 type Limits struct {
 	Mode        Mode
 	Capacity    int64 // most seats at once; 0: no limit
@@ -93,6 +93,10 @@ type Limits struct {
 	MaxQueue int64
 	StopAt   int64
 	Stock    Stock
+
+	// Shut is told by a gateway that can take no one, as what it leads to does
+	// not answer. The line is paused while all gateways are shut.
+	Shut bool
 }
 
 // Stock is how much there is left to sell. The zero Stock is not counted.
@@ -171,6 +175,7 @@ func strictest(a, b Limits) Limits {
 	a.Draw, a.Prequeue = a.Draw && b.Draw, min(a.Prequeue, b.Prequeue)
 	a.MaxQueue = lesserLimit(a.MaxQueue, b.MaxQueue)
 	a.StopAt = lesserLimit(a.StopAt, b.StopAt)
+	a.Shut = a.Shut && b.Shut
 	if b.Stock.Counted && (!a.Stock.Counted || b.Stock.Left < a.Stock.Left) {
 		a.Stock = b.Stock
 	}
@@ -184,6 +189,9 @@ func lesserLimit(a, b int64) int64 {
 	}
 	return min(a, b)
 }
+
+// halted reports whether no turns are given, and none can be used.
+func (l Limits) halted() bool { return l.Mode == ModeHold || l.Shut }
 
 // begun and ended tell an activity's schedule at an instant.
 func (l Limits) begun(now Instant) bool { return l.StartAt.IsZero() || now >= InstantOf(l.StartAt) }

@@ -119,7 +119,7 @@ func (l *line) advance(call Call, now Instant) {
 	if l.claimable() {
 		l.claimClock += worked
 	}
-	if l.limits.RatePerHour > 0 && l.limits.Mode != ModeHold && l.settling == nil {
+	if l.limits.RatePerHour > 0 && !l.limits.halted() && l.settling == nil {
 		l.credit += int64(worked) * l.limits.RatePerHour
 		l.credit = min(l.credit, l.limits.Burst*creditUnit)
 	}
@@ -161,7 +161,7 @@ func (l *line) advance(call Call, now Instant) {
 
 // claimable reports whether a turn could be used at the last step.
 func (l *line) claimable() bool {
-	return l.limited && l.settling == nil && l.limits.Mode != ModeHold &&
+	return l.limited && l.settling == nil && !l.limits.halted() &&
 		(l.limits.Capacity == 0 || l.inside() < l.limits.Capacity)
 }
 
@@ -170,7 +170,7 @@ func (l *line) inside() int64 { return int64(len(l.sessions)) + l.nameless }
 
 // free is how many turns may be given now.
 func (l *line) free() int64 {
-	if !l.limited || l.settling != nil || l.limits.Mode == ModeHold || l.at < l.blindUntil ||
+	if !l.limited || l.settling != nil || l.limits.halted() || l.at < l.blindUntil ||
 		!l.limits.begun(l.at) || l.limits.over(l.at) || l.drawing() {
 		return 0
 	}
@@ -223,7 +223,7 @@ func (l *line) enforce() {
 		l.credit = l.limits.Burst * creditUnit // a healed line loses it when it is whole
 		return
 	}
-	if was.Mode == ModeHold && l.limits.Mode != ModeHold {
+	if was.halted() && !l.limits.halted() {
 		l.credit = 0
 	}
 	l.credit = min(l.credit, l.limits.Burst*creditUnit)

@@ -84,6 +84,7 @@ type Room struct {
 	renews chan string // visitors whose session was used; never waited for
 	outage outage
 	secret Secret
+	shut   atomic.Bool
 
 	journal Journal // nil: none; set before Run
 	sampled Sample  // the last that was told; the tick's own
@@ -119,6 +120,12 @@ func (r *Room) ID() LineID { return r.id }
 
 // Configure puts new settings in force. No one in the line loses anything.
 func (r *Room) Configure(settings Settings) { r.settings.Store(&settings) }
+
+// Shut has the room let no one in, as long as what it leads to does not answer,
+// as this gateway sees it. Visitors take places and keep them, and are told that
+// the line is paused; who is inside goes on. The line itself is paused when the
+// rooms of all gateways are shut, and goes on with no credit saved up.
+func (r *Room) Shut(shut bool) { r.shut.Store(shut) }
 
 // Rotate puts another keyring in force. Tickets signed with a key that is no
 // longer in it are void.
@@ -234,6 +241,10 @@ func (r *Room) returning(ctx context.Context, v *view, t *ticket, now Instant) (
 		}
 		return r.hold(v, t, now, HoldWaiting), true
 	}
+	if r.shut.Load() && stands != standsDone && stands != standsLost {
+		r.heard.mark(t.number)
+		return r.hold(v, t, now, HoldWaiting), true
+	}
 	entry, err := r.ask(ctx, Knock{Visitor: t.visitor, Number: t.number, Epoch: t.epoch})
 	switch {
 	case err != nil:
@@ -307,6 +318,7 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Lim
 		Visitor:  visitor,
 		Identity: r.secret.identity(r.id, visit.Identity),
 		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
+		Waits:    r.shut.Load(),
 	}
 	for {
 		place, err := r.joins.ask(ctx, newcomer)

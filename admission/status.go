@@ -28,7 +28,7 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 	status := Status{
 		Activity: r.id.Activity, State: StateNew,
 		QueueLength: v.waiting.count + int64(len(v.claims)),
-		Paused:      v.Paused() && !v.Closing, Unavailable: reason == HoldUnavailable,
+		Paused:      v.Paused() && !v.Closing || r.shut.Load(), Away: r.shut.Load(), Unavailable: reason == HoldUnavailable,
 		Message: v.message(settings.Message), Draw: v.proof(t),
 		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
 	}
@@ -85,7 +85,7 @@ func (r *Room) place(status *Status, v *view, t *ticket, now Instant) {
 	status.State = StateWaiting
 	switch v.standing(t.number) {
 	case standsTurned:
-		if v.Claimable() {
+		if v.Claimable() && !status.Away {
 			status.State = StateReady
 			status.Claim = max(0, v.claims[t.number].Sub(now))
 			return
@@ -110,5 +110,7 @@ func (s *Status) stand(v *view, joined Head, position int64) {
 	s.Position = position
 	s.Behind = max(0, v.waiting.count-position)
 	s.QueueLength = max(s.QueueLength, position)
-	s.Wait = v.pace.wait(position, seats)
+	if !s.Away {
+		s.Wait = v.pace.wait(position, seats)
+	}
 }

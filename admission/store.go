@@ -187,7 +187,7 @@ type Head struct {
 func (h Head) Seats() int64 { return h.Turns + h.Sessions }
 
 // Paused reports whether no turns are given now, though the activity is on.
-func (h Head) Paused() bool { return h.Limits.Mode == ModeHold || h.Settling }
+func (h Head) Paused() bool { return h.Limits.halted() || h.Settling }
 
 // Claimable reports whether a turn can be used now: while the line is paused,
 // or capacity was lowered below what is inside, turns and their claims wait.
@@ -263,6 +263,9 @@ type Newcomer struct {
 	// Over is the index plus one of a place of the identity that is over, where
 	// the gateway saw that: the store keeps no numbers of indexes.
 	Over int64
+
+	// Waits has it wait for its turn, though it could be admitted at once.
+	Waits bool
 }
 
 // Place is the answer to a newcomer. Admission is the zero value unless the

@@ -72,6 +72,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 		since, waiting = was.Version, was.Waiting
 	}
 	limits := settings.Limits
+	limits.Shut = r.shut.Load()
 	limits.Absence = settings.Poll.absence(limits.Absence, waiting)
 
 	sent := time.Now()

@@ -69,6 +69,7 @@ type Status struct {
 
 	Lapsed      bool // missed its turn; waits again, at the front, as soon as it asks to enter
 	Paused      bool // no turns are given now
+	Away        bool // Paused, as the shop does not answer
 	Unavailable bool // the store cannot be asked; the place is kept
 	Message     string
 	Draw        Proof

@@ -58,6 +58,82 @@ func doubt(t *testing.T, open Opener) {
 		g1.enter(k)
 	})
 
+	t.Run("ShutByAll", func(t *testing.T) {
+		r, g1 := openRig(t, open(t), full())
+		g2 := r.gateway(full())
+		inside := g1.fill(1)
+		line := g1.wait(3)
+		g1.leave(inside[0])
+		r.pass(2 * time.Second)
+		g1.wantTurns(line[0])
+		until, _ := g1.read.claim(line[0].number)
+		left := until.Sub(g1.read.Now)
+		g1.limits.Shut, g2.limits.Shut = true, true
+		head := r.pass(5 * time.Minute)
+		if !head.Paused() || head.Claimable() || head.Turned != 2 {
+			t.Fatalf("a line that all gateways shut: %+v", head)
+		}
+		g1.wantKnock(line[0], admission.EntryWaiting)
+		until, _ = g1.read.claim(line[0].number)
+		if got := until.Sub(g1.read.Now); got < left-3*admission.Tick || got > left+3*admission.Tick {
+			t.Fatalf("the claim had %v left when the line was shut, and %v five minutes later", left, got)
+		}
+		g2.limits.Shut = false
+		r.tick()
+		g1.enter(line[0])
+	})
+
+	t.Run("ShutByOneOfTwo", func(t *testing.T) {
+		r, g1 := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Capacity = 0 }))
+		g2 := r.gateway(g1.limits)
+		r.tick()
+		g1.limits.Shut = true
+		r.tick()
+		g2.fill(10)
+		g2.wait(5)
+		if head := r.pass(5 * time.Second); head.Paused() || head.Turned != 15 {
+			t.Fatalf("a line that one of two gateways shut: %+v", head)
+		}
+		g2.off = true // now it is the only one
+		r.pass(4 * time.Second)
+		if head := g1.release().Head; !head.Paused() {
+			t.Fatalf("a line that the only gateway shut: %+v", head)
+		}
+	})
+
+	t.Run("ALineThatWasShutSavesNoCredit", func(t *testing.T) {
+		r, g := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Capacity, l.Burst = 0, 10 }))
+		g.fill(10)
+		g.wait(20)
+		before := r.tick().Turned
+		g.limits.Shut = true
+		r.pass(time.Minute)
+		g.limits.Shut = false
+		if head := r.tick(); head.Turned != before {
+			t.Fatalf("%d turns in the instant in which the line was open again", head.Turned-before)
+		}
+		if head := r.pass(3 * time.Second); head.Turned != before+3 {
+			t.Fatalf("%d turns in the three seconds after, at 1/s", head.Turned-before)
+		}
+	})
+
+	t.Run("ANewcomerWhoIsToWaitWaits", func(t *testing.T) {
+		r, g := openRig(t, open(t), usual())
+		people := g.people("")
+		people[0].Waits = true
+		k := g.joinBatch("waits", people)[0]
+		if k.number == 0 || k.inside() {
+			t.Fatalf("the newcomer has %+v, want a place in line and no session", k)
+		}
+		g.keep(k)
+		if again := g.joinBatch("waits", people)[0]; again.number != k.number || again.inside() {
+			t.Fatalf("asked again, the newcomer has %+v", again)
+		}
+		r.tick()
+		g.wantTurns(k)
+		g.enter(k)
+	})
+
 	t.Run("Closed", func(t *testing.T) {
 		r, g := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Capacity = 1 }))
 		inside := g.fill(1)

@@ -43,7 +43,7 @@ func Differential(t *testing.T, openA, openB Opener) {
 		activity++
 		script := make([]deed, rapid.IntRange(1, longestLife).Draw(t, "length"))
 		for i := range script {
-			script[i] = deeds("join known", "join known", "join known", "override", "crowd", "draw", "draw", "draw").Draw(t, "deed")
+			script[i] = deeds("join known", "join known", "join known", "override", "crowd", "draw", "draw", "draw", "shut", "shut").Draw(t, "deed")
 		}
 		var transcripts [2][]string
 		for i, bench := range []Bench{a, b} {
@@ -98,6 +98,9 @@ func (d deed) GoString() string {
 	if d.Verb == "crowd" {
 		return fmt.Sprintf("%s: max queue %d, stop at %d times %+v", text, d.Limits.MaxQueue, d.Limits.StopAt, d.Limits.Stock)
 	}
+	if d.Verb == "shut" {
+		return fmt.Sprintf("%s %v", text, d.Limits.Shut)
+	}
 	if d.Verb == "override" {
 		return fmt.Sprintf("%s %s", text, plainly(d.Decides))
 	}
@@ -143,6 +146,8 @@ func deeds(more ...string) *rapid.Generator[deed] {
 			if d.Limits.Stock.Counted = rapid.Bool().Draw(t, "counted"); d.Limits.Stock.Counted {
 				d.Limits.Stock.Left = rapid.Int64Range(0, 6).Draw(t, "stock")
 			}
+		case "shut":
+			d.Limits.Shut = rapid.Bool().Draw(t, "shut")
 		case "poll":
 			d.Count, d.Which = rapid.IntRange(1, 30).Draw(t, "count"), rapid.IntRange(0, 40).Draw(t, "which")
 		case "limits":
@@ -220,6 +225,9 @@ func (l *life) do(d deed) {
 		l.release(g)
 	case "crowd":
 		g.limits.MaxQueue, g.limits.StopAt, g.limits.Stock = d.Limits.MaxQueue, d.Limits.StopAt, d.Limits.Stock
+		l.release(g)
+	case "shut":
+		g.limits.Shut = d.Limits.Shut
 		l.release(g)
 	case "join":
 		b := batch{id: fmt.Sprintf("%s-%d", g.name, l.named), newcomers: l.visitors(d.Count), at: l.passed}

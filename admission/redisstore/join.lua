@@ -1,5 +1,6 @@
--- ARGV: batch, then for each newcomer visitor, identity, network and over; the
--- two in the middle are hashes, or empty where they are not looked at.
+-- ARGV: batch, then for each newcomer visitor, identity, network, over, and 1 where
+-- it waits though it could be admitted; identity and network are hashes, or empty
+-- where they are not looked at.
 local batch = ARGV[4]
 local IDENTITY_TIME = 7 * 24 * 3600
 
@@ -102,14 +103,14 @@ if numbers then
       local s = not hasEnded(visitor) and session(visitor)
       place(n, not s and has(WAITING, n) and rank(n) + 1 or 0, visitor, s)
     end
-    i = i + 4
+    i = i + 5
   end
 elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or indexing()) and not over() then
   -- No token came back from these visitors yet: a bot, a prefetch or a curl
   -- must not hold a seat for the whole idle time.
   local idle = min(S.idle, 2 * S.claim)
-  for i = 5, #ARGV, 4 do
-    local visitor, identity, network = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  for i = 5, #ARGV, 5 do
+    local visitor, identity, network, waits = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4] == '1'
     if not knownPlace(identity, tonumber(ARGV[i + 3])) then
       local crowded = full()
       local wait = not crowded and throttle(network, true) or 0
@@ -125,7 +126,7 @@ elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or in
         if identity ~= '' then
           call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. visitor, 'EX', IDENTITY_TIME)
         end
-        local s = quiet(visitor, n, idle)
+        local s = not waits and quiet(visitor, n, idle) or nil
         place(n, s and 0 or S.waiting, visitor, s)
       end
     end

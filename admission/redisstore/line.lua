@@ -86,7 +86,7 @@ end
 local NAMES = {
   'mode', 'capacity', 'rate', 'burst', 'claim', 'absence', 'hold_place', 'idle', 'max', 'joins', 'join_burst', 'start_at', 'end_at',
   'max_queue', 'stop_at', 'left', -- left: 0 is not counted and all else one more than there is
-  'draw', 'prequeue',
+  'draw', 'prequeue', 'shut',
 }
 
 local touched = {} -- keys written in this step, whose expiry is renewed
@@ -318,8 +318,10 @@ end
 local function inside() return call('ZCARD', ACTIVE) + S.nameless end
 local function turned() return call('ZCARD', TURNS) end
 
+local function halted() return S.mode == HOLD or S.shut == 1 end
+
 local function claimable()
-  return S.limited == 1 and S.s_until == 0 and S.mode ~= HOLD and (S.capacity == 0 or inside() < S.capacity)
+  return S.limited == 1 and S.s_until == 0 and not halted() and (S.capacity == 0 or inside() < S.capacity)
 end
 
 local function ended() return S.end_at ~= 0 and S.at >= S.end_at end
@@ -329,7 +331,7 @@ local function full()
 end
 
 local function free()
-  if S.limited == 0 or S.s_until ~= 0 or S.mode == HOLD or S.at < S.blind_until or not begun() or over() or drawing() then return 0 end
+  if S.limited == 0 or S.s_until ~= 0 or halted() or S.at < S.blind_until or not begun() or over() or drawing() then return 0 end
   local n = MOST_RELEASES
   if S.capacity > 0 then n = min(n, S.capacity - inside() - turned()) end
   if S.rate > 0 then n = min(n, floor(S.credit / UNIT)) end
@@ -463,7 +465,7 @@ local function mayReenter() return S.s_until ~= 0 or S.at < S.reentry end
 
 -- enforce puts in force what gateways told and the operator decided.
 local function enforce()
-  local held = S.mode == HOLD
+  local held = halted()
   for _, name in ipairs(NAMES) do S[name] = S['t_' .. name] end
   for _, name in ipairs({ 'mode', 'capacity', 'rate', 'start_at', 'end_at', 'left' }) do
     if S['o_' .. name] > 0 then S[name] = S['o_' .. name] - 1 end
@@ -476,7 +478,7 @@ local function enforce()
     S.credit = S.burst * UNIT -- a healed line loses it when it is whole
     return
   end
-  if held and S.mode ~= HOLD then S.credit = 0 end
+  if held and not halted() then S.credit = 0 end
   S.credit = min(S.credit, S.burst * UNIT)
 end
 
@@ -579,7 +581,7 @@ local function advance()
   local elapsed = now - S.at
   local worked = min(elapsed, CATCH_UP)
   if claimable() then S.claim_clock = S.claim_clock + worked end
-  if S.rate > 0 and S.mode ~= HOLD and S.s_until == 0 then
+  if S.rate > 0 and not halted() and S.s_until == 0 then
     S.credit = min(S.credit + worked * S.rate, S.burst * UNIT)
   end
   if elapsed > worked then listenAnew(now) end
@@ -646,6 +648,7 @@ local function reply(rest)
       S.max_queue, S.stop_at, S.left,
       S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_left, S.o_message,
       S.draw, S.prequeue, S.drawn, S.later, S.mapped, S.s_until ~= 0 and S.s_closing == 1 and S.s_lost == 0 and 1 or 0,
+      S.shut,
     },
     { words.message, words.draw_key, words.draw_source, words.draw_beacon },
     rest,

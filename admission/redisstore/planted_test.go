@@ -35,7 +35,10 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"turns are free of charge", "if S.rate > 0 then S.credit = S.credit - UNIT end", "", "R/TheBurstIsGivenOnce"},
 	{"an outage earns all its time", "local CATCH_UP = 10 * SECOND", "local CATCH_UP = 3600 * SECOND", "R/AnOutageEarnsTenSecondsAtMost"},
 	{"credit is saved up", "S.credit = min(S.credit + worked * S.rate, S.burst * UNIT)", "S.credit = S.credit + worked * S.rate", "R/JoinsBetweenReleasesHaveTheBurstAndNoMore"},
-	{"a resumed line starts with what it had", "if held and S.mode ~= HOLD then S.credit = 0 end", "", "R/AResumedLineStartsAtZero"},
+	{"a resumed line starts with what it had", "if held and not halted() then S.credit = 0 end", "", "R/AResumedLineStartsAtZero"},
+	{"a shut line goes on", " or S.shut == 1", "", "H/ShutByAll"},
+	{"one gateway shuts the line for all", "shut = min,", "shut = max,", "H/ShutByOneOfTwo"},
+	{"who is to wait is admitted", "not waits and ", "", "H/ANewcomerWhoIsToWaitWaits"},
 	{"credit is rounded to milliseconds", "S.credit + worked * S.rate,", "S.credit + floor(worked / 1000) * 1000 * S.rate,", "R/CreditIsExact/7/m"},
 
 	{"asked again, the session is longer", "  if s then return ADMITTED, s end\n  if S.s_until", "  if s then return ADMITTED, enter(visitor, n, S.idle) end\n  if S.s_until", "A/AskedAgainTheSameSessionWithTheSameEnd"},

@@ -12,6 +12,7 @@ local STRICTEST = {
   mode = max, capacity = lesser, rate = lesser, burst = min, claim = max, absence = max, hold_place = max,
   idle = min, max = min, start_at = max, end_at = lesser, max_queue = lesser, stop_at = lesser, left = lesser,
   draw = min, prequeue = min,
+  shut = min, -- the line is while all are
 }
 
 local function setLimits()

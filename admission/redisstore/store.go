@@ -74,7 +74,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 var errAnswer = errors.New("redis answered in a form that this build does not know")
 
 const (
-	headNumbers = 42
+	headNumbers = 43
 	headWords   = 4
 )
 
@@ -104,7 +104,7 @@ func head(n []int64, words []string) admission.Head {
 			Claim: micros(n[16]), Absence: micros(n[17]), HoldPlace: micros(n[18]), Idle: micros(n[19]), Max: micros(n[20]),
 			JoinsPerHour: n[21], JoinBurst: n[22],
 			StartAt: admission.Instant(n[23]).Time(), EndAt: admission.Instant(n[24]).Time(),
-			MaxQueue: n[25], StopAt: n[26], Draw: n[36] != 0, Prequeue: micros(n[37]),
+			MaxQueue: n[25], StopAt: n[26], Draw: n[36] != 0, Prequeue: micros(n[37]), Shut: n[42] != 0,
 		}
 		if n[27] > 0 {
 			h.Limits.Stock = admission.Stock{Counted: true, Left: n[27] - 1}
@@ -183,7 +183,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 		slices.Index(modes, l.Mode), l.Capacity, l.RatePerHour, l.Burst,
 		l.Claim.Microseconds(), l.Absence.Microseconds(), l.HoldPlace.Microseconds(), l.Idle.Microseconds(), l.Max.Microseconds(),
 		l.JoinsPerHour, l.JoinBurst, int64(admission.InstantOf(l.StartAt)), int64(admission.InstantOf(l.EndAt)),
-		l.MaxQueue, l.StopAt, stock(l.Stock), bit(l.Draw), l.Prequeue.Microseconds())
+		l.MaxQueue, l.StopAt, stock(l.Stock), bit(l.Draw), l.Prequeue.Microseconds(), bit(l.Shut))
 	if err != nil {
 		return admission.Line{}, err
 	}
@@ -229,7 +229,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 func (s *Store) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
 	args := []any{batch}
 	for _, n := range newcomers {
-		args = append(args, n.Visitor, n.Identity, n.Network, n.Over)
+		args = append(args, n.Visitor, n.Identity, n.Network, n.Over, bit(n.Waits))
 	}
 	h, rest, err := s.run(ctx, s.scripts.join, call, args...)
 	if err != nil {
