@@ -83,12 +83,30 @@ func TestPassing_AsTheFileSays(t *testing.T) {
 	}
 
 	g.Reload(file("page", "2020-01-01T00:00:00Z"))
-	if a := someone().Open(t, "/drop"); a.Code != http.StatusGone {
-		t.Errorf("after the end: got %d, want 410", a.Code)
-	}
+	eventually(t, "it is over", func() bool { return someone().Open(t, "/drop").Code == http.StatusGone })
 	g.Reload(file("open", "2020-01-01T00:00:00Z"))
 	eventually(t, "everyone passes after the end", func() bool { return someone().Open(t, "/drop").Code == http.StatusOK })
 	if got := g.Metric(`ropeline_bypass_total{activity="7",rule="after_end"}`); got < 1 {
 		t.Errorf("%v are counted, want at least 1", got)
+	}
+}
+
+// Who waits when the activity ends is let in by the page itself, where its
+// routes are open from then on.
+func TestPassing_AfterEnd(t *testing.T) {
+	t.Parallel()
+	shop := openShop(t)
+	with := func(end time.Time) string {
+		return settings(shop, fmt.Sprintf("%s, after_end: open, end_at: %q", oneSeat, end.UTC().Format(time.RFC3339)))
+	}
+	g := start(t, with(time.Now().Add(time.Hour)))
+	newVisitor(t, g).Enter(t)
+	p := openBrowser(t).Person(t, g)
+	p.Open("/drop")
+	p.WaitPosition(1)
+	g.Reload(with(time.Now().Add(-time.Minute)))
+	p.Wait("the tab shows the shop", `document.getElementById("inside") !== null`)
+	if got := p.Text("#number"); got != "" {
+		t.Errorf("it passes as number %s, want uncounted", got)
 	}
 }
