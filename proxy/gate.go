@@ -32,6 +32,9 @@ type Room interface {
 	// Stay tells of a session that it is still in use, and returns when it now
 	// ends; ok is false where it has ended.
 	Stay(ctx context.Context, s admission.Session) (until time.Time, ok bool)
+	// Shut has the room let no one in for as long as what it leads to does not
+	// answer. It never waits.
+	Shut(shut bool)
 	// Converted notes that the shop counts a session as a success. It never
 	// waits.
 	Converted(s admission.Session)
@@ -78,9 +81,10 @@ type Gateway struct {
 	started  time.Time      // where clock begins
 	watching sync.WaitGroup // what upstreams do by themselves
 
-	mu        sync.Mutex  // guards upstreams and closed
+	mu        sync.Mutex  // guards the rest
 	upstreams []*Upstream // in use
 	closed    bool
+	stop      context.CancelFunc // ends keepRooms; nil: it does not run yet
 }
 
 // NewGateway returns a Gateway without a table: until the first Swap it

@@ -85,6 +85,7 @@ type setup struct {
 	options Options
 	server  ServerOptions
 	limits  admission.Limits
+	room    *admission.Room // nil: one of its own
 	table   func(*Settings)
 	shop    func(*UpstreamSettings)
 	proxies []string
@@ -116,7 +117,9 @@ func open(t testing.TB, upstream string, change ...func(*setup)) *gateway {
 	s.options.Metrics = registry
 	g := &gateway{Gateway: NewGateway(s.options), t: t, metrics: registry}
 	t.Cleanup(g.Close)
-	g.room = openRoom(t, 123, s.limits)
+	if g.room = s.room; g.room == nil {
+		g.room = openRoom(t, 123, s.limits)
+	}
 	shop := shopAt(t, upstream)
 	s.shop(&shop)
 	up := g.upstream(shop)
@@ -181,7 +184,13 @@ func openRoom(t testing.TB, id int64, limits admission.Limits) *admission.Room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: id}, "g1", admission.Secret("secret"), ring,
+	return openRoomOver(t, admission.NewMemory(nil), ring, "g1", id, limits)
+}
+
+// openRoomOver runs a room of a line that others may have rooms of.
+func openRoomOver(t testing.TB, store admission.Store, ring *admission.Keyring, name string, id int64, limits admission.Limits) *admission.Room {
+	t.Helper()
+	room, err := admission.OpenRoom(t.Context(), store, admission.LineID{Tenant: "demo", Activity: id}, name, admission.Secret("secret"), ring,
 		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -32,6 +33,11 @@ const (
 	// as often with each time.
 	shortestLook = 250 * time.Millisecond
 	longestLook  = 5 * time.Second
+
+	// tryEvery is how often an upstream is asked whose breaker is half open, and
+	// lookEvery how often rooms are shut and opened: a room ticks as often.
+	tryEvery  = 500 * time.Millisecond
+	lookEvery = 250 * time.Millisecond
 
 	// checkBody is how much of an answer's body is read, so that its connection
 	// can be used again.
@@ -90,6 +96,87 @@ func (u *Upstream) watch(ctx context.Context, m *member) {
 	}
 }
 
+// down reports whether visitors should not be sent to the upstream, as far as
+// this gateway knows: it failed too often, or none of its servers is there. What
+// rests after a failure of its own is not down: a visitor may have caused that.
+func (u *Upstream) down() bool {
+	if u.breaker.state() != 0 {
+		return true
+	}
+	for _, m := range u.members {
+		if !m.unwell.Load() && !m.refused.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// tryAgain asks the upstream now and then while its breaker is half open, until
+// ctx ends: where the rooms are shut there may be no visitor who does.
+func (u *Upstream) tryAgain(ctx context.Context) {
+	next := time.NewTimer(jitter(tryEvery))
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		next.Reset(jitter(tryEvery))
+		if u.breaker.state() != 1 {
+			continue
+		}
+		report, err := u.breaker.allow()
+		if err != nil {
+			continue // visitors try
+		}
+		outcome := errSender
+		if m := u.choose(netip.Addr{}, nil); m != nil {
+			method, path := http.MethodHead, "/"
+			if u.settings.Health.Path != "" {
+				method, path = http.MethodGet, u.settings.Health.Path
+			}
+			if _, err := m.get(ctx, method, path, u.settings.link().header); err == nil {
+				m.answered()
+				outcome = nil
+			} else if ctx.Err() == nil {
+				outcome = errFailed
+			}
+		}
+		report(outcome)
+	}
+}
+
+// keepRooms shuts the rooms of activities whose upstream is down, and opens
+// them again, until ctx ends.
+func (g *Gateway) keepRooms(ctx context.Context) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	shut := map[int64]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		down := map[*Activity]bool{}
+		for _, way := range g.table.Load().ways {
+			down[way.Activity] = down[way.Activity] || way.Upstream.down()
+		}
+		for activity, is := range down {
+			activity.Room.Shut(is)
+			if shut[activity.ID] == is {
+				continue
+			}
+			if shut[activity.ID] = is; is {
+				g.log.Warn("room shut, its upstream is down", zap.Int64("activity", activity.ID))
+			} else {
+				g.log.Info("room open again", zap.Int64("activity", activity.ID))
+			}
+		}
+	}
+}
+
 // tell says that a server is left out, and why.
 func (u *Upstream) tell(m *member, reason string, err error) {
 	u.gateway.log.Warn("server left out", zap.String("upstream", u.settings.Name), zap.String("server", m.url),
@@ -99,33 +186,42 @@ func (u *Upstream) tell(m *member, reason string, err error) {
 // check asks a server after its health, or, where that was not wished for,
 // whether it takes a connection.
 func (u *Upstream) check(ctx context.Context, m *member, longest time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, longest)
-	defer cancel()
 	if u.settings.Health.Path == "" {
+		ctx, cancel := context.WithTimeout(ctx, longest)
+		defer cancel()
 		conn, err := m.link.DialContext(ctx, "tcp", m.address())
 		if err != nil {
 			return err
 		}
 		return conn.Close()
 	}
-	where := url.URL{Scheme: m.scheme, Host: m.host, Path: u.settings.Health.Path}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
+	status, err := m.get(ctx, http.MethodGet, u.settings.Health.Path, longest)
+	if err == nil && status >= 400 {
+		return fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
+// get asks a server for a path, by no visitor's wish, and returns the status of
+// its answer.
+func (m *member) get(ctx context.Context, method, path string, longest time.Duration) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	where := url.URL{Scheme: m.scheme, Host: m.host, Path: path}
+	r, err := http.NewRequestWithContext(ctx, method, where.String(), nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r.Header.Set("User-Agent", "ropeline-health")
 	res, err := m.link.RoundTrip(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer res.Body.Close()
 	if _, err := io.CopyN(io.Discard, res.Body, checkBody); err != nil && err != io.EOF {
-		return err
+		return 0, err
 	}
-	if res.StatusCode >= 400 {
-		return fmt.Errorf("status %d", res.StatusCode)
-	}
-	return nil
+	return res.StatusCode, nil
 }
 
 // address is where the member is dialled.

@@ -18,4 +18,5 @@ func (missing) Arrive(context.Context, admission.Visit) admission.Verdict {
 }
 
 func (missing) Stay(context.Context, admission.Session) (time.Time, bool) { return time.Time{}, false }
+func (missing) Shut(bool)                                                 {}
 func (missing) Converted(admission.Session)                               {}

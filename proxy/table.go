@@ -72,6 +72,7 @@ type Table struct {
 	any       *host            // nil: unknown hosts are refused
 	upstreams []*Upstream      // each once
 	secrets   []string         // the headers of bypass rules, each once
+	ways      []Route          // those to the upstreams of activities
 }
 
 // reserved is a path that no shop has, and who answers there.
@@ -162,6 +163,9 @@ func (t *Table) add(r Route) error {
 		return fmt.Errorf("%s%s has a route already", r.Host, r.Path)
 	}
 	h.put(r)
+	if r.Activity != nil && r.Activity.ID > 0 {
+		t.ways = append(t.ways, r)
+	}
 	if !slices.Contains(t.upstreams, r.Upstream) {
 		t.upstreams = append(t.upstreams, r.Upstream)
 	}

@@ -232,6 +232,11 @@ func (g *Gateway) use(upstreams []*Upstream) {
 		}
 	}
 	g.upstreams = slices.Clone(upstreams)
+	if g.stop == nil && upstreams != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		g.stop = stop
+		g.watching.Go(func() { g.keepRooms(ctx) })
+	}
 }
 
 // Close ends what the gateway does by itself, and closes the connections to
@@ -240,6 +245,9 @@ func (g *Gateway) Close() {
 	g.use(nil)
 	g.mu.Lock()
 	g.closed = true
+	if g.stop != nil {
+		g.stop()
+	}
 	g.mu.Unlock()
 	g.watching.Wait()
 }
@@ -254,6 +262,9 @@ func (u *Upstream) start() {
 			m.back.Store(max(u.gateway.clock(), 1))
 		}
 		u.gateway.watching.Go(func() { u.watch(ctx, m) })
+	}
+	if u.breaker != nil {
+		u.gateway.watching.Go(func() { u.tryAgain(ctx) })
 	}
 }
 
