@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/ed25519"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -30,6 +31,15 @@ func (d *decoder) derive(c *Config) {
 		}
 	}
 	d.deriveCrawlers(c)
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		at := join("upstreams", u.Name) + ".tls."
+		var key string
+		d.text(at+"ca", u.TLS.CA, &u.TLS.CAText)
+		d.text(at+"cert", u.TLS.Cert, &u.TLS.CertText)
+		d.text(at+"key", u.TLS.Key, &key)
+		u.TLS.KeyText = NewSecret(key)
+	}
 	for i := range c.Keys {
 		k := &c.Keys[i]
 		file := fmt.Sprintf("keys[%d].file", i)
@@ -72,6 +82,20 @@ func (d *decoder) readWords(dir string) {
 		}
 		d.read("words."+entry.Name(), string(data))
 	}
+}
+
+// text reads the file that is named at path, if one is.
+func (d *decoder) text(path, name string, into *string) {
+	if name == "" {
+		return
+	}
+	text, err := readSecret(name)
+	if err != nil {
+		d.problem(path, "%v", err)
+		return
+	}
+	d.read(path, text)
+	*into = text
 }
 
 // check holds the values against each other. It sets nothing.
@@ -428,6 +452,7 @@ func (d *decoder) checkRoutes(c *Config) {
 	for _, u := range c.Upstreams {
 		upstreams = append(upstreams, u.Name)
 		d.checkServers(join("upstreams", u.Name)+".servers", u.Servers)
+		d.checkTrust(join("upstreams", u.Name)+".tls", u)
 	}
 	// An activity whose own name is wrong cannot be told from a missing one, and
 	// one that is missing here may be made by the API.
@@ -498,6 +523,34 @@ func (d *decoder) checkServers(path string, servers []Server) {
 		} else {
 			first[*s.URL] = i
 		}
+	}
+}
+
+// checkTrust holds the TLS of an upstream against itself and its servers.
+func (d *decoder) checkTrust(path string, u Upstream) {
+	t := u.TLS
+	if !d.sound(path, path+".ca", path+".cert", path+".key", path+".server_name") {
+		return
+	}
+	if t.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.CAText)) {
+		d.problem(path+".ca", "%q holds no certificate in PEM", t.CA)
+	}
+	switch {
+	case t.Cert != "" && t.Key == "":
+		d.problem(path+".cert", "needs its key")
+	case t.Key != "" && t.Cert == "":
+		d.problem(path+".key", "needs cert, the certificate that it is the key of")
+	case t.Cert != "":
+		if _, err := tls.X509KeyPair([]byte(t.CertText), []byte(t.KeyText.Reveal())); err != nil {
+			d.problem(path+".cert", "%q with key %q: %v", t.Cert, t.Key, err)
+		}
+	}
+	if t.SkipVerify {
+		d.warn(path+".skip_verify", "whoever is on the way to the shop can read and change everything")
+	}
+	secure := func(s Server) bool { return s.URL == nil || s.URL.Scheme == "https" }
+	if t.CA+t.Cert+t.ServerName != "" && !slices.ContainsFunc(u.Servers, secure) {
+		d.warn(path, "is not used: no server's url is https")
 	}
 }
 

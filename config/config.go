@@ -97,13 +97,14 @@ type Upstream struct {
 	Timeouts UpstreamTimeouts `key:"timeouts" doc:"How long the gateway waits for the shop."`
 	MaxConns int64            `key:"max_conns" default:"0" min:"0" max:"1000000" doc:"Requests under way at most, of this gateway; as many more wait for timeouts.dial. 0: no limit."`
 	Retries  int64            `key:"retries" default:"1" min:"0" max:"10" doc:"Further servers that are asked where one cannot have got the request."`
-	TLS      map[string]any   `key:"tls,later" doc:"TLS towards the servers."`
+	Protocol string           `key:"protocol" default:"http1" enum:"http1|http2" doc:"http2: by HTTP/2 where a server offers it over TLS, and in any case (h2c) without TLS."`
+	TLS      UpstreamTLS      `key:"tls" doc:"TLS towards the servers."`
 	Breaker  Breaker          `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
 }
 
 // Server is one address of an upstream.
 type Server struct {
-	URL    *url.URL `key:"url,required" doc:"http or https, host and port; no path."`
+	URL    *url.URL `key:"url,required" doc:"http or https, host and port; or unix:/path, a socket on this machine."`
 	Weight int64    `key:"weight" default:"1" min:"1" max:"1000" doc:"Its share of the requests."`
 }
 
@@ -111,6 +112,20 @@ type Server struct {
 type Health struct {
 	Path     string        `key:"path" form:"path" doc:"The path to ask; a status below 400 is well, a redirect is not followed. Empty: servers are not asked."`
 	Interval time.Duration `key:"interval" default:"10s" min:"1s" max:"1h" doc:"Time between questions; two failures in a row leave a server out, two answers bring it back."`
+}
+
+// UpstreamTLS is how servers are spoken to over TLS. Its texts are what the
+// files hold.
+type UpstreamTLS struct {
+	CA         string `key:"ca" doc:"A file (PEM) of who must have signed the servers' certificates; empty: whom the system trusts."`
+	ServerName string `key:"server_name" form:"server_name" doc:"The name that they are asked by and must be for; empty: the URL's host."`
+	Cert       string `key:"cert" doc:"A file (PEM) of the gateway's own certificate, where servers ask for one."`
+	Key        string `key:"key" doc:"The file (PEM) of its key."`
+	SkipVerify bool   `key:"skip_verify" default:"false" doc:"Accept any certificate: whoever is on the way can read and change everything."`
+
+	CAText   string
+	CertText string
+	KeyText  Secret
 }
 
 // Breaker is when a failing upstream is not asked for a while.
@@ -125,6 +140,7 @@ type UpstreamTimeouts struct {
 	Dial           time.Duration `key:"dial" default:"5s" min:"10ms" max:"5m" doc:"Time to connect, or to wait for one of max_conns."`
 	TLSHandshake   time.Duration `key:"tls_handshake" default:"5s" min:"10ms" max:"5m" doc:"Time for the TLS handshake."`
 	ResponseHeader time.Duration `key:"response_header" default:"30s" min:"10ms" max:"1h" doc:"Time from the request being sent to the headers of its answer."`
+	Body           time.Duration `key:"body" default:"0s" min:"0s" max:"1h" doc:"How long the shop may pause within an answer, event streams excepted; 0: for ever."`
 	Idle           time.Duration `key:"idle" default:"90s" min:"1s" max:"1h" doc:"How long an unused connection is kept; best below what the shop keeps it."`
 }
 

@@ -200,7 +200,7 @@ func TestLoad_Defaults(t *testing.T) {
 		{"database", c.Database, Database{Port: 5432, SSLMode: "prefer", MaxOpenConns: 25, MaxIdleConns: 5, ConnMaxLifetime: 300 * time.Second, ConnMaxIdleTime: 60 * time.Second}},
 		{"spool", c.Spool, Spool{Path: "ropeline-spool", Max: 64 << 20}},
 		{"upstream", u.Name + " " + u.Servers[0].URL.String(), "shop http://127.0.0.1:9000"},
-		{"upstream.timeouts", u.Timeouts, UpstreamTimeouts{5 * time.Second, 5 * time.Second, 30 * time.Second, 90 * time.Second}},
+		{"upstream.timeouts", u.Timeouts, UpstreamTimeouts{5 * time.Second, 5 * time.Second, 30 * time.Second, 0, 90 * time.Second}},
 		{"tenant", a.Tenant, "default"},
 		{"capacity", a.Capacity, int64(0)},
 		{"burst", a.Burst, int64(5)},

@@ -183,6 +183,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`),
 		want:    `an upstream's name: 1 to 50 lower-case letters, digits, _ and -, the first a letter or digit`,
 	},
+	"server_name": {
+		pattern: regexp.MustCompile(`^(` + hostname + `)?$`), longest: 253,
+		want: `a host name in lower case without port`,
+	},
 	"header": {
 		pattern: regexp.MustCompile("^([A-Za-z0-9-]{1,100})?$"),
 		want:    `a header's name: letters, digits and dashes`,

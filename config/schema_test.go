@@ -106,7 +106,7 @@ func scalarSchema(t reflect.Type, f field) object {
 	case t == timeType:
 		s["pattern"] = `^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}))?$`
 	case t == urlType:
-		s["pattern"] = `^[hH][tT][tT][pP][sS]?://[^/?#@]+/?$`
+		s["pattern"] = `^([hH][tT][tT][pP][sS]?://[^/?#@]+/?|[uU][nN][iI][xX]:(//)?/[^?#]+)$`
 	case t == rateType:
 		s["pattern"] = ratePattern
 	case t.Kind() == reflect.Bool:

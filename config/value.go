@@ -330,6 +330,12 @@ func parsePrefix(s scalar) (netip.Prefix, error) {
 // parseURL does not quote the text where it may hold a password.
 func parseURL(s scalar) (*url.URL, error) {
 	u, err := url.Parse(s.text)
+	if err == nil && u.Scheme == "unix" {
+		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+			return nil, fmt.Errorf("%q is not the path of a socket, like unix:/run/shop.sock", s.text)
+		}
+		return &url.URL{Scheme: "unix", Path: u.Path, OmitHost: true}, nil
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		if strings.Contains(s.text, "@") {
 			return nil, fmt.Errorf("is not a URL, like http://127.0.0.1:9000")

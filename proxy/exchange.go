@@ -82,6 +82,12 @@ type body struct {
 	idle   time.Duration       // 0: no limit
 	left   int64               // bytes that may still come; negative: no limit
 
+	// watch runs while the upstream takes nothing of what was read, at most
+	// patience; nil: nobody minds. done is set when it matters no more.
+	watch    *time.Timer
+	patience time.Duration
+	done     atomic.Bool
+
 	begun atomic.Bool // something of it was read
 	whole atomic.Bool // all of it was
 
@@ -96,6 +102,10 @@ func (b *body) Read(p []byte) (int, error) {
 		p = p[:b.left+1] // one more than allowed tells a body that is too large
 	}
 	b.begun.Store(true)
+	if b.watch != nil {
+		b.watch.Stop()
+		defer b.await()
+	}
 	b.rearm()
 	n, err := b.ReadCloser.Read(p)
 	if b.left >= 0 && int64(n) > b.left {
@@ -114,6 +124,34 @@ func (b *body) Read(p []byte) (int, error) {
 		b.err = cmp.Or(b.err, err)
 	}
 	return n, err
+}
+
+// expect has stalled called when an upstream has taken nothing of the body for
+// so long, though there was something to take: the time for its answer runs
+// only from the body's end.
+func (b *body) expect(patience time.Duration, stalled func()) {
+	b.patience = patience
+	b.watch = time.AfterFunc(patience, func() {
+		if !b.done.Load() {
+			stalled()
+		}
+	})
+	b.watch.Stop()
+}
+
+// await begins to wait for the upstream to take what was read.
+func (b *body) await() {
+	if !b.done.Load() {
+		b.watch.Reset(b.patience)
+	}
+}
+
+// taken ends that: the upstream has answered, or the exchange is over.
+func (b *body) taken() {
+	if b.watch != nil {
+		b.done.Store(true)
+		b.watch.Stop()
+	}
 }
 
 // failure returns why reading ended, if it was other than by the body's end.

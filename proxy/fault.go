@@ -123,6 +123,8 @@ func (x *exchange) diagnose(err error) *fault {
 		return faultOpen
 	case errors.Is(err, errBusy):
 		return faultBusy
+	case errors.Is(err, errStalled):
+		return faultTimeout
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return faultTimeout
 	case errors.As(err, &op) && op.Op == "dial":
@@ -142,7 +144,7 @@ var errDown = errors.New("no server of the upstream is well")
 // Where a body was still being sent that cannot be told: a shop that wants no
 // such body may close the connection before its answer is read.
 func (x *exchange) blames(err error) bool {
-	return x.diagnose(err).upstream && x.body.begun.Load() == x.body.whole.Load()
+	return errors.Is(err, errStalled) || x.diagnose(err).upstream && x.body.begun.Load() == x.body.whole.Load()
 }
 
 func isTLS(err error) bool {

@@ -10,7 +10,9 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -62,6 +64,9 @@ type Options struct {
 	// BodyIdle is how long the sender of a body, and the reader of an answer,
 	// may pause; 0: for ever.
 	BodyIdle time.Duration
+
+	// Resolver finds the addresses of upstreams; nil: the system's.
+	Resolver *net.Resolver
 }
 
 // Gateway answers the public listener: each request is passed to the upstream
@@ -77,6 +82,9 @@ type Gateway struct {
 
 	draining atomic.Bool
 	tunnels  atomic.Int64 // WebSockets open, which the server does not count
+
+	resolver    *net.Resolver
+	followEvery time.Duration // how often addresses of upstreams are looked up
 
 	started  time.Time      // where clock begins
 	watching sync.WaitGroup // what upstreams do by themselves
@@ -102,6 +110,7 @@ func NewGateway(o Options) *Gateway {
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,
 		started:   time.Now(),
+		resolver:  cmp.Or(o.Resolver, net.DefaultResolver), followEvery: followEvery,
 	}
 	g.metrics = newMetrics(o.Metrics, g)
 	return g

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -88,6 +89,7 @@ type setup struct {
 	room    *admission.Room // nil: one of its own
 	table   func(*Settings)
 	shop    func(*UpstreamSettings)
+	follow  time.Duration // how often addresses are looked up; 0: as seldom as in life
 	proxies []string
 }
 
@@ -117,6 +119,7 @@ func open(t testing.TB, upstream string, change ...func(*setup)) *gateway {
 	s.options.Metrics = registry
 	g := &gateway{Gateway: NewGateway(s.options), t: t, metrics: registry}
 	t.Cleanup(g.Close)
+	g.followEvery = cmp.Or(s.follow, g.followEvery)
 	if g.room = s.room; g.room == nil {
 		g.room = openRoom(t, 123, s.limits)
 	}

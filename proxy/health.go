@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -136,7 +135,7 @@ func (u *Upstream) tryAgain(ctx context.Context) {
 			if u.settings.Health.Path != "" {
 				method, path = http.MethodGet, u.settings.Health.Path
 			}
-			if _, err := m.get(ctx, method, path, u.settings.link().header); err == nil {
+			if _, err := m.get(ctx, method, path, m.link.settings.header); err == nil {
 				m.answered()
 				outcome = nil
 			} else if ctx.Err() == nil {
@@ -189,7 +188,7 @@ func (u *Upstream) check(ctx context.Context, m *member, longest time.Duration) 
 	if u.settings.Health.Path == "" {
 		ctx, cancel := context.WithTimeout(ctx, longest)
 		defer cancel()
-		conn, err := m.link.DialContext(ctx, "tcp", m.address())
+		conn, err := m.link.dial(ctx, "tcp", m.address())
 		if err != nil {
 			return err
 		}
@@ -222,18 +221,6 @@ func (m *member) get(ctx context.Context, method, path string, longest time.Dura
 		return 0, err
 	}
 	return res.StatusCode, nil
-}
-
-// address is where the member is dialled.
-func (m *member) address() string {
-	u := url.URL{Host: m.host}
-	port := u.Port()
-	if port == "" && m.scheme == "https" {
-		port = "443"
-	} else if port == "" {
-		port = "80"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // jitter spreads d over ±10 %, so that gateways do not ask in step.

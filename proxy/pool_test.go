@@ -274,7 +274,7 @@ func TestPool_ReloadKeepsWhatIsKnownOfAServer(t *testing.T) {
 }
 
 func TestTarget_ComesBackSlowly(t *testing.T) {
-	target := newTarget(mustURL(t, "http://shop"))
+	target := newTarget("http://shop")
 	for _, c := range []struct {
 		story string
 		do    func()

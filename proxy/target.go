@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"hash/fnv"
-	"net/http"
+	"net"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -42,10 +42,10 @@ type target struct {
 	back  atomic.Int64 // when it came back; 0: it has its full share
 }
 
-func newTarget(u url.URL) *target {
+func newTarget(url string) *target {
 	h := fnv.New64a()
-	h.Write([]byte(u.String())) // it never fails
-	return &target{url: u.String(), hash: h.Sum64(), woken: make(chan struct{}, 1)}
+	h.Write([]byte(url)) // it never fails
+	return &target{url: url, hash: h.Sum64(), woken: make(chan struct{}, 1)}
 }
 
 // answered notes that the target gave an answer, whatever it was.
@@ -101,26 +101,35 @@ func (t *target) tries(now int64) bool {
 	return rested == 0 || t.rest.CompareAndSwap(rested, now+int64(shortestRest))
 }
 
-// link is the way to a target: the connections to it, and how they are made.
-type link struct {
-	*http.Transport
-	settings linkSettings
-	retired  atomic.Bool
-}
-
-// retire closes the connections that are not used, and each of the others when
-// its request has ended.
-func (l *link) retire() {
-	l.retired.Store(true)
-	l.CloseIdleConnections()
-}
-
 // member is a target in one generation of its upstream.
 type member struct {
 	*target
 	link   *link
 	scheme string
-	host   string
+	host   string // as in a URL; of a socket file it says nothing
 	weight float64
 	late   bool // it joins servers that are in use already
+}
+
+func newMember(s UpstreamServer) *member {
+	m := &member{scheme: s.URL.Scheme, host: s.URL.Host, weight: float64(max(1, s.Weight))}
+	if m.scheme == schemeUnix {
+		m.scheme, m.host = "http", "localhost"
+		m.target = newTarget(schemeUnix + ":" + s.URL.Path)
+		return m
+	}
+	m.target = newTarget(m.scheme + "://" + m.host)
+	return m
+}
+
+// address is where the member is dialled.
+func (m *member) address() string {
+	u := url.URL{Host: m.host}
+	port := u.Port()
+	if port == "" && m.scheme == "https" {
+		port = "443"
+	} else if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }

@@ -1,12 +1,10 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -41,42 +39,39 @@ type UpstreamSettings struct {
 	Dial   time.Duration // to connect, or to wait for one of MaxConns; 0: 5s
 	TLS    time.Duration // for the TLS handshake; 0: 5s
 	Header time.Duration // from the request's end to the answer's headers; 0: 30s
+	Body   time.Duration // between two pieces of an answer, event streams excepted; 0: for ever
 	Idle   time.Duration // to keep an unused connection; 0: 90s
+
+	// HTTP2 has requests travel by HTTP/2: over TLS where the server offers it,
+	// and in any case (h2c) over plain connections.
+	HTTP2 bool
+	Trust UpstreamTLS
 }
 
 // UpstreamServer is one server of a shop.
 type UpstreamServer struct {
-	URL    url.URL // http or https, a host, and nothing else
+	URL    url.URL // http or https, a host, and nothing else; or unix:/path of a socket
 	Weight int64   // its share of the requests; 0: 1
-}
-
-// linkSettings are those of UpstreamSettings that connections depend on.
-type linkSettings struct {
-	dial, tls, header, idle time.Duration
-}
-
-func (s UpstreamSettings) link() linkSettings {
-	return linkSettings{
-		dial: cmp.Or(s.Dial, 5*time.Second), tls: cmp.Or(s.TLS, 5*time.Second),
-		header: cmp.Or(s.Header, 30*time.Second), idle: cmp.Or(s.Idle, 90*time.Second),
-	}
 }
 
 func (s UpstreamSettings) check() error {
 	if len(s.Servers) == 0 {
 		return fmt.Errorf("upstream %s has no servers", s.Name)
 	}
-	seen := map[url.URL]bool{}
+	seen := map[string]bool{}
 	for _, server := range s.Servers {
 		u := server.URL
-		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
-			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		plain := u.User == nil && u.RawQuery == "" && u.Fragment == "" && u.Opaque == ""
+		remote := (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Path == "" || u.Path == "/")
+		local := u.Scheme == schemeUnix && u.Host == "" && strings.HasPrefix(u.Path, "/")
+		if !plain || !remote && !local {
 			return fmt.Errorf("upstream %s: %s is not a URL of scheme and host only", s.Name, u.Redacted())
 		}
-		if seen[u] {
-			return fmt.Errorf("upstream %s has %s twice", s.Name, u.Redacted())
+		key := newMember(server).url
+		if seen[key] {
+			return fmt.Errorf("upstream %s has %s twice", s.Name, key)
 		}
-		seen[u] = true
+		seen[key] = true
 	}
 	return nil
 }
@@ -134,12 +129,12 @@ func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
 			was = append(was, u)
 		}
 	}
-	return newUpstream(g, s, was), nil
+	return newUpstream(g, s, was)
 }
 
 // newUpstream makes an upstream of the members that are in use under its name,
 // and of new ones.
-func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
+func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) (*Upstream, error) {
 	u := &Upstream{
 		settings: s, gateway: g, slots: &slots{},
 		duration: g.metrics.upstreamDuration.WithLabelValues(s.Name),
@@ -153,21 +148,23 @@ func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
 		known = append(known, other.members...)
 	}
 	for _, server := range s.Servers {
-		m := &member{
-			target: newTarget(server.URL), weight: float64(max(1, server.Weight)),
-			scheme: server.URL.Scheme, host: server.URL.Host, late: len(known) > 0,
-		}
+		m := newMember(server)
+		m.late = len(known) > 0
+		way := s.link(server)
 		for _, k := range known {
 			if k.url != m.url {
 				continue
 			}
 			m.target, m.late = k.target, false
-			if k.link.settings == s.link() {
+			if k.link.settings == way {
 				m.link = k.link
 			}
 		}
 		if m.link == nil {
-			m.link = newLink(s.link())
+			var err error
+			if m.link, err = newLink(way, g.resolver); err != nil {
+				return nil, fmt.Errorf("upstream %s: %w", s.Name, err)
+			}
 		}
 		u.members = append(u.members, m)
 	}
@@ -185,23 +182,7 @@ func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) *Upstream {
 		// What it would log is told by the access log.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	return u
-}
-
-func newLink(s linkSettings) *link {
-	return &link{settings: s, Transport: &http.Transport{
-		// Proxy stays nil: HTTP_PROXY in our environment is not meant for
-		// the way to the shop.
-		DialContext:            (&net.Dialer{Timeout: s.dial, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    s.tls,
-		ResponseHeaderTimeout:  s.header,
-		IdleConnTimeout:        s.idle,
-		MaxIdleConnsPerHost:    idleConns,
-		MaxResponseHeaderBytes: maxAnswerHeader,
-		// Answers pass as they are: left to itself, the transport asks for
-		// gzip and unpacks it, a thousandfold if the shop is made to.
-		DisableCompression: true,
-	}}
+	return u, nil
 }
 
 // use puts the upstreams of a table in use, and lets go of all others.
@@ -262,6 +243,7 @@ func (u *Upstream) start() {
 			m.back.Store(max(u.gateway.clock(), 1))
 		}
 		u.gateway.watching.Go(func() { u.watch(ctx, m) })
+		u.gateway.watching.Go(func() { m.link.follow(ctx, m.address(), u.gateway.followEvery) })
 	}
 	if u.breaker != nil {
 		u.gateway.watching.Go(func() { u.tryAgain(ctx) })
@@ -277,13 +259,20 @@ func (u *Upstream) serve(x *exchange, r *http.Request) {
 	}
 	defer x.report(errSender) // unless it knows better
 	if u.settings.MaxConns > 0 {
-		if err = u.slots.take(x, u.settings.link().dial); err != nil {
+		if err = u.slots.take(x, u.members[0].link.settings.dial); err != nil {
 			u.fault(&x.answer, r, err)
 			return
 		}
 		defer u.slots.give()
 	}
 	defer x.leave()
+	if r.Body == &x.body {
+		ctx, cut := context.WithCancelCause(x)
+		defer cut(nil)
+		r = r.WithContext(ctx)
+		x.body.expect(u.members[0].link.settings.header, func() { cut(errStalled) })
+		defer x.body.taken()
+	}
 	if x.who.WebSocket {
 		ctx, cut := context.WithCancel(x)
 		defer cut()
@@ -318,8 +307,12 @@ func (u *Upstream) ask(out *http.Request) (*http.Response, error) {
 		out.URL.Scheme, out.URL.Host = m.scheme, m.host
 		var res *http.Response
 		if res, err = m.link.RoundTrip(out); err == nil {
+			x.body.taken()
 			m.answered()
 			return res, nil
+		}
+		if context.Cause(out.Context()) == errStalled {
+			err = errStalled
 		}
 		if x.blames(err) {
 			m.failed(u.gateway.clock(), isUnsent(err))
@@ -349,7 +342,7 @@ func (x *exchange) leave() {
 	if m.link.retired.Load() {
 		// The table was swapped under this request. Its connection would stay
 		// idle for long, with no one to use it.
-		m.link.CloseIdleConnections()
+		m.link.closeIdle()
 	}
 }
 
@@ -458,6 +451,9 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.obey(res.Header)
 	if x.asset && !isAsset(res) {
 		return errNotAsset
+	}
+	if u.settings.Body > 0 && res.StatusCode != http.StatusSwitchingProtocols && !isEventStream(res.Header) {
+		res.Body = newPaced(res.Body, u.settings.Body)
 	}
 	if x.route.Activity == nil || x.shared {
 		return nil

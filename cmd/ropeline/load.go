@@ -148,7 +148,12 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 			Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
 			Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
 			MaxConns: u.MaxConns, Retries: u.Retries,
-			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Idle: u.Timeouts.Idle,
+			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Body: u.Timeouts.Body, Idle: u.Timeouts.Idle,
+			HTTP2: u.Protocol == "http2",
+			Trust: proxy.UpstreamTLS{
+				CA: u.TLS.CAText, ServerName: u.TLS.ServerName,
+				Cert: u.TLS.CertText, Key: u.TLS.KeyText.Reveal(), SkipVerify: u.TLS.SkipVerify,
+			},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("upstreams.%s: %w", u.Name, err)
