@@ -77,6 +77,7 @@ type gateway struct {
 	t       testing.TB
 	url     string
 	addr    string
+	secure  string // the address of the HTTPS listener, if there is one
 	metrics *prometheus.Registry
 	stop    func() error // drains; the test's end does too
 	room    *admission.Room
@@ -173,6 +174,9 @@ func (g *gateway) listen(o ServerOptions) {
 		g.t.Fatal(err)
 	}
 	g.addr = l.Addr().String()
+	if o.HTTPS != nil {
+		g.secure = o.HTTPS.Listener.Addr().String()
+	}
 	g.url = "http://" + g.addr
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)

@@ -13,21 +13,22 @@ import (
 type outcome uint8
 
 const (
-	outcomeRefused   outcome = iota // not a request that is answered here
-	outcomeOpen                     // passed: the route is open
-	outcomeAdmitted                 // passed: the visitor has a session
-	outcomeBypass                   // passed: the gate lets it by
-	outcomeHeld                     // answered with the page or its JSON
-	outcomePreflight                // answered for the shop
-	outcomeReserved                 // one of Ropeline's own paths
-	outcomeFault                    // should have passed, and was answered with an error
-	outcomeGone                     // the visitor left first
-	outcomeTunnel                   // was a WebSocket, or a stream of Ropeline's own
+	outcomeRefused    outcome = iota // not a request that is answered here
+	outcomeOpen                      // passed: the route is open
+	outcomeAdmitted                  // passed: the visitor has a session
+	outcomeBypass                    // passed: the gate lets it by
+	outcomeHeld                      // answered with the page or its JSON
+	outcomePreflight                 // answered for the shop
+	outcomeReserved                  // one of Ropeline's own paths
+	outcomeFault                     // should have passed, and was answered with an error
+	outcomeGone                      // the visitor left first
+	outcomeTunnel                    // was a WebSocket, or a stream of Ropeline's own
+	outcomeRedirected                // sent from plain HTTP to HTTPS
 	outcomes
 )
 
 var outcomeNames = [outcomes]string{
-	"refused", "open", "admitted", "bypass", "held", "preflight", "reserved", "fault", "gone", "tunnel",
+	"refused", "open", "admitted", "bypass", "held", "preflight", "reserved", "fault", "gone", "tunnel", "redirected",
 }
 
 func (o outcome) String() string { return outcomeNames[o] }
@@ -38,6 +39,8 @@ type metrics struct {
 	bypass           *prometheus.CounterVec
 	upstreamDuration *prometheus.HistogramVec
 	upstreamErrors   *prometheus.CounterVec
+	connsRefused     prometheus.Counter
+	http2Errors      *prometheus.CounterVec
 }
 
 // newMetrics registers with reg; a nil reg leaves them unregistered.
@@ -62,6 +65,14 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 			Name: "ropeline_upstream_errors_total",
 			Help: "Requests that an upstream did not answer as it should, by reason.",
 		}, []string{"upstream", "reason"}),
+		connsRefused: auto.NewCounter(prometheus.CounterOpts{
+			Name: "ropeline_connections_refused_total",
+			Help: "Connections closed at once because their network had as many as it may have.",
+		}),
+		http2Errors: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "ropeline_http2_errors_total",
+			Help: "Streams and connections of HTTP/2 that were ended for an error, by the error.",
+		}, []string{"error"}),
 	}
 	if reg != nil {
 		reg.MustRegister(upstreamStates{g})

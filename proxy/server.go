@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 )
 
 // ServerOptions are the listener's limits. A zero value takes the default.
@@ -18,6 +20,12 @@ type ServerOptions struct {
 	HeaderBytes   int           // largest request header; 16 KiB
 	HeaderTimeout time.Duration // for a request's headers to arrive; 10s
 	IdleTimeout   time.Duration // for the next request of a connection; 75s
+
+	// ConnsPerNetwork is how many connections one network may have open, see
+	// conns; 0: no limit.
+	ConnsPerNetwork int
+
+	HTTPS *HTTPS // the listener beside the plain one; nil: none
 
 	// DrainDelay is how long the server goes on taking connections when it was
 	// told to stop, so that whoever spreads the load sees /readyz turn first.
@@ -53,58 +61,100 @@ func NewServer(g *Gateway, o ServerOptions) *Server {
 // server has not been told to stop.
 func (g *Gateway) Ready() bool { return g.table.Load() != nil && !g.draining.Load() }
 
-// Serve answers the connections of l, which it closes, until ctx ends; then it
-// drains: Ready turns false first, requests are answered for DrainDelay with
-// Connection: close, what is under way has DrainGrace to finish, and what is
-// left is cut. Its error is nil where all requests finished in time; WebSockets
-// are cut without one.
+// Serve answers the connections of l, and of the HTTPS listener, which it
+// closes, until ctx ends; then it drains: Ready turns false first, requests are
+// answered for DrainDelay with Connection: close, what is under way has
+// DrainGrace to finish, and what is left is cut. Its error is nil where all
+// requests finished in time; WebSockets are cut without one.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(errStopped)
 	log := s.gateway.log
 
-	var protocols http.Protocols
-	protocols.SetHTTP1(true) // over plain TCP, HTTP/2 would be h2c: its preface knows no header timeout
-	server := &http.Server{
-		Handler:           s.gateway,
-		Protocols:         &protocols,
-		MaxHeaderBytes:    s.options.HeaderBytes,
-		ReadHeaderTimeout: s.options.HeaderTimeout,
-		IdleTimeout:       s.options.IdleTimeout,
-		// The time for the first piece of an answer is the upstream's to use;
-		// answer.Write then grants as much again for each further one.
-		WriteTimeout: writeIdle(s.gateway.bodyIdle),
-		BaseContext:  func(net.Listener) context.Context { return base },
-		ErrorLog:     serverLog(log),
+	limit := newConns(s.options.ConnsPerNetwork, s.gateway)
+	servers := []*http.Server{s.server(base, nil)}
+	listeners := []net.Listener{limit.listener(l)}
+	if h := s.options.HTTPS; h != nil {
+		// Not ServeTLS: it copies the configuration, and keys of session
+		// tickets that are set later would not count.
+		servers = append(servers, s.server(base, h))
+		listeners = append(listeners, tls.NewListener(limit.listener(h.Listener), h.Config))
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	served := make(chan error, len(servers))
+	for i, server := range servers {
+		go func() { served <- fmt.Errorf("serve %s: %w", listeners[i].Addr(), server.Serve(listeners[i])) }()
+	}
+	closeAll := func() {
+		for _, server := range servers {
+			server.Close()
+		}
+	}
 
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		closeAll()
+		return err
 	case <-ctx.Done():
 	}
 	s.gateway.draining.Store(true)
 	log.Info("draining", zap.Duration("delay", s.options.DrainDelay), zap.Duration("grace", s.options.DrainGrace))
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		closeAll()
+		return err
 	case <-time.After(s.options.DrainDelay):
 	}
 
 	grace, done := context.WithTimeout(base, s.options.DrainGrace)
 	defer done()
-	err := server.Shutdown(grace)
+	var ending errgroup.Group // together: each takes connections until its own Shutdown
+	for i, server := range servers {
+		ending.Go(func() error {
+			if err := server.Shutdown(grace); err != nil {
+				return fmt.Errorf("drain %s: requests were cut after %s: %w", listeners[i].Addr(), s.options.DrainGrace, err)
+			}
+			return nil
+		})
+	}
+	err := ending.Wait()
 	// A WebSocket ends when one side wants it to: it is cut when all that
 	// finishes by itself has.
 	cut(errStopped)
 	s.gateway.waitTunnels()
 	if err != nil {
-		server.Close()
-		return fmt.Errorf("drain %s: requests were cut after %s: %w", l.Addr(), s.options.DrainGrace, err)
+		closeAll()
 	}
-	return nil
+	return err
+}
+
+// server makes the server of the plain listener, or of h.
+func (s *Server) server(base context.Context, h *HTTPS) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true) // over plain TCP, HTTP/2 would be h2c: its preface knows no header timeout
+	server := &http.Server{
+		Handler:           s.gateway,
+		Protocols:         &protocols,
+		MaxHeaderBytes:    s.options.HeaderBytes,
+		ReadHeaderTimeout: s.options.HeaderTimeout, // for the handshake of TLS too
+		IdleTimeout:       s.options.IdleTimeout,
+		// The time for the first piece of an answer is the upstream's to use;
+		// answer.Write then grants as much again for each further one.
+		WriteTimeout: writeIdle(s.gateway.bodyIdle),
+		BaseContext:  func(net.Listener) context.Context { return base },
+		ErrorLog:     serverLog(s.gateway.log),
+	}
+	switch {
+	case h != nil:
+		protocols.SetHTTP2(true)
+		server.TLSConfig = h.Config
+		server.HTTP2 = s.http2()
+		if h.HSTS != "" {
+			server.Handler = strictly{s.gateway, h.HSTS}
+		}
+	case s.options.HTTPS != nil:
+		server.Handler = newPlain(s.gateway, s.options.HTTPS)
+	}
+	return server
 }
 
 // waitTunnels gives cut WebSockets a moment to be logged. Like the server's

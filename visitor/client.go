@@ -22,6 +22,9 @@ func Trust(networks ...netip.Prefix) Proxies {
 	return Proxies{prefixes}
 }
 
+// Trusts reports whether a is the address of one of the proxies.
+func (p Proxies) Trusts(a netip.Addr) bool { return p.trust(plain(a)) }
+
 func (p Proxies) trust(a netip.Addr) bool {
 	for _, n := range p.prefixes {
 		if n.Contains(a) {
