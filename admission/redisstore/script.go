@@ -35,10 +35,12 @@ var (
 	keysText string
 	//go:embed catalog.lua
 	catalogText string
+	//go:embed vault.lua
+	vaultText string
 )
 
 type scripts struct {
-	release, join, admit, renew, leave, present, heal, reset, override, draw, keys, catalog *redis.Script
+	release, join, admit, renew, leave, present, heal, reset, override, draw, keys, catalog, vault *redis.Script
 }
 
 // scriptsOf returns the scripts behind a text that they share.
@@ -49,6 +51,6 @@ func scriptsOf(shared string) scripts {
 		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
 		draw: script(drawText),
 		// Of no line: they share no steps.
-		keys: redis.NewScript(keysText), catalog: redis.NewScript(catalogText),
+		keys: redis.NewScript(keysText), catalog: redis.NewScript(catalogText), vault: redis.NewScript(vaultText),
 	}
 }
