@@ -170,3 +170,16 @@ func (f *Files) look(w *watched, now time.Time) {
 		f.log.Warn("certificate ends soon", at, zap.Time("until", until))
 	}
 }
+
+// Ends returns when the certificate of each host ends.
+func (f *Files) Ends() map[string]time.Time {
+	ends := map[string]time.Time{}
+	for host, candidates := range f.index.Load().byHost {
+		for _, c := range candidates {
+			if end, ok := ends[host]; !ok || c.Leaf.NotAfter.Before(end) {
+				ends[host] = c.Leaf.NotAfter
+			}
+		}
+	}
+	return ends
+}
