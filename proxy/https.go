@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // HTTPS is a listener for HTTPS beside the plain one, with every limit that
@@ -47,6 +50,20 @@ func (s *Server) http2() *http.HTTP2Config {
 		WriteByteTimeout:              writeIdle(s.gateway.bodyIdle),
 		CountError:                    func(kind string) { s.gateway.metrics.http2Errors.WithLabelValues(kind).Inc() },
 	}
+}
+
+// handshakes is where the server's own remarks go on the HTTPS listener. Scanners
+// fail to shake hands all day: those are counted, and told at debug.
+type handshakes struct{ gateway *Gateway }
+
+func (h handshakes) Write(p []byte) (int, error) {
+	level := zap.WarnLevel
+	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
+		level = zap.DebugLevel
+		h.gateway.metrics.handshakeErrors.Inc()
+	}
+	h.gateway.log.Named("http").Log(level, string(bytes.TrimSpace(p)))
+	return len(p), nil
 }
 
 const challenges = "/.well-known/acme-challenge/"

@@ -40,6 +40,7 @@ type metrics struct {
 	upstreamDuration *prometheus.HistogramVec
 	upstreamErrors   *prometheus.CounterVec
 	connsRefused     prometheus.Counter
+	handshakeErrors  prometheus.Counter
 	http2Errors      *prometheus.CounterVec
 }
 
@@ -68,6 +69,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		connsRefused: auto.NewCounter(prometheus.CounterOpts{
 			Name: "ropeline_connections_refused_total",
 			Help: "Connections closed at once because their network had as many as it may have.",
+		}),
+		handshakeErrors: auto.NewCounter(prometheus.CounterOpts{
+			Name: "ropeline_tls_handshake_errors_total",
+			Help: "Connections to the HTTPS listener that never got to speak HTTP.",
 		}),
 		http2Errors: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "ropeline_http2_errors_total",
