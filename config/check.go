@@ -101,6 +101,7 @@ func (d *decoder) text(path, name string, into *string) {
 // check holds the values against each other. It sets nothing.
 func (d *decoder) check(c *Config) {
 	d.checkListen(c)
+	d.checkTLS(c)
 	d.checkStore(c)
 	d.checkDatabase(c)
 	d.checkNetworks(c)

@@ -53,14 +53,49 @@ type Config struct {
 // Listen says where the gateway listens. An empty address is not listened on.
 type Listen struct {
 	HTTP  string `key:"http" default:":8080" form:"address" doc:"Public HTTP."`
-	HTTPS string `key:"https,later" form:"address" doc:"Public HTTPS; empty: none."`
+	HTTPS string `key:"https" form:"address" doc:"Public HTTPS, with certificates as tls says; empty: none."`
 	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health, metrics and the admin API; beyond loopback only with a key in admin.jwt; empty: none."`
 	API   string `key:"api" form:"address" doc:"The queue API on an address of its own; empty: none."`
 }
 
-// TLS says where certificates come from.
+// TLS says where certificates come from, and how visitors are brought to HTTPS.
 type TLS struct {
-	Mode string `key:"mode,later" default:"off" enum:"off|acme|files|internal" doc:"Where certificates come from."`
+	Mode     string     `key:"mode" default:"off" enum:"off|acme|files|internal" doc:"Where certificates come from. off: no HTTPS; acme: from a CA, for the host names of the routes; files: from tls.files; internal: from a CA that the gateway makes itself and no browser trusts, for development."`
+	Files    []CertFile `key:"files" doc:"The certificates of mode files. A visitor who names none of their hosts gets the first."`
+	ACME     ACME       `key:"acme" doc:"The CA of mode acme."`
+	Redirect bool       `key:"redirect" default:"true" doc:"Send visitors from HTTP to HTTPS, where there is HTTPS."`
+	HSTS     HSTS       `key:"hsts" doc:"Strict-Transport-Security, on answers over HTTPS to which the shop set none."`
+}
+
+// CertFile is a certificate with its key.
+type CertFile struct {
+	Cert string `key:"cert,required" form:"text" doc:"A file of the certificate and those that lead to its CA, PEM, from the working directory. A change is taken up by itself."`
+	Key  string `key:"key,required" form:"text" doc:"A file of its private key, PEM."`
+}
+
+// ACME is a CA that gives certificates by RFC 8555.
+type ACME struct {
+	CA            string        `key:"ca" default:"https://acme-v02.api.letsencrypt.org/directory" form:"text" doc:"The URL of its directory."`
+	Email         string        `key:"email" form:"email" doc:"Where it writes to about certificates; best given."`
+	EAB           EAB           `key:"eab" doc:"The account of yours that it wants to be told (external account binding)."`
+	RootFile      string        `key:"root_file" doc:"Certificates, PEM, by which the CA itself is trusted; empty: the system's."`
+	Path          string        `key:"path" default:"ropeline-certs" form:"text" doc:"A directory for certificates and accounts, which several gateways may share. With store.type redis they are in Redis."`
+	CheckInterval time.Duration `key:"check_interval" default:"10m" min:"1s" max:"24h" doc:"How often certificates are looked at for renewal. For CAs whose certificates live for hours or less."`
+}
+
+// EAB is an account at a CA, as it has told its owner.
+type EAB struct {
+	KID  string `key:"kid" doc:"The key's name."`
+	HMAC Secret `key:"hmac" doc:"The key, in URL-safe base64."`
+}
+
+// Configured says whether there is an account.
+func (e EAB) Configured() bool { return e.KID != "" && e.HMAC != (Secret{}) }
+
+// HSTS tells browsers to use nothing but HTTPS.
+type HSTS struct {
+	MaxAge     time.Duration `key:"max_age" default:"0s" min:"0s" max:"26280h" doc:"For how long; 0s: not told. A browser that was told cannot be told otherwise but over HTTPS."`
+	Subdomains bool          `key:"subdomains" default:"false" doc:"For all hosts below this one too."`
 }
 
 // Store is where the lines are kept.
@@ -350,7 +385,7 @@ type Limits struct {
 	BodyBytes       int64         `key:"body_bytes,bytes" default:"0" min:"0" doc:"A request's body at most; 0: no limit."`
 	HeaderTimeout   time.Duration `key:"header_timeout" default:"10s" min:"100ms" max:"5m" doc:"Time to send the headers."`
 	IdleTimeout     time.Duration `key:"idle_timeout" default:"75s" min:"1s" max:"1h" doc:"How long an unused connection is kept."`
-	ConnsPerNetwork int64         `key:"conns_per_network,later" default:"0" min:"0" doc:"Connections of one network at most; 0: no limit."`
+	ConnsPerNetwork int64         `key:"conns_per_network" default:"0" min:"0" max:"1000000" doc:"Open connections of one IPv4 address or IPv6 /64 at most, at one gateway; those of trusted_proxies are not counted; 0: no limit."`
 }
 
 // Drain is how the gateway stops: it reports not ready, goes on serving for

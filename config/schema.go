@@ -199,6 +199,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,100}$`),
 		want:    `a claim's name: at most 100 characters on one line`,
 	},
+	"email": {
+		pattern: regexp.MustCompile(`^([^@\s\x00-\x1f\x7f]+@` + hostname + `)?$`), longest: 254,
+		want: `an e-mail address`,
+	},
 	"origin": {
 		pattern: regexp.MustCompile(`^(\*|[a-z][a-z0-9+.-]*://(` + hostname + `|\[[0-9a-f:.]+\])(:[0-9]{1,5})?)$`),
 		want:    `an origin: *, or scheme://host or scheme://host:port in lower case, without a path`,

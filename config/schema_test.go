@@ -285,9 +285,9 @@ func TestSchema_RefusesWhatLoadRefuses(t *testing.T) {
 	}
 	for i, text := range []string{
 		"lisen: {}", "listen: {htpp: \":80\"}", "log: {level: loud}", "log: {access: \"true\"}", "poll: {min: 2}",
-		"poll: {budget: fast}", "limits: {header_bytes: 16KB}", "prefix: /", "tls: {mode: acme}",
+		"poll: {budget: fast}", "limits: {header_bytes: 16KB}", "prefix: /", "tls: {mode: auto}", "tls: {acme: {email: me}}",
 		"database: {sslmode: maybe}", "database: {port: 0}", "keys: [{alg: HS256}]",
-		"keys: [{kid: a, alg: HS512}]", "api: {prefix: queue}", "api: {cors_origins: [shop.example.com]}", "admin: {jwt: {alg: none}}", "listen: {https: \":443\"}", "trusted_proxies: 10.0.0.0/8",
+		"keys: [{kid: a, alg: HS512}]", "api: {prefix: queue}", "api: {cors_origins: [shop.example.com]}", "admin: {jwt: {alg: none}}", "listen: {https: \"443\"}", "trusted_proxies: 10.0.0.0/8",
 		"activities: [{name: A}]", "activities: [{id: 0, name: A}]", "activities: [{id: 1, name: A, tenant: A}]",
 		"activities: [{id: 1, name: A, sku: 1}]", "activities: [{id: 1, name: A, stock: {initial: -2}}]", "activities: [{id: 1, name: A, bind: [agent]}]",
 		"activities: [{id: 1, name: A, capacity: -1}]", "activities: [{id: 1, name: A, rate: 0/s}]",

@@ -79,6 +79,8 @@ type gateway struct {
 	loads     *configMetrics
 	errs      errorMetrics
 
+	certificates *certificates // nil: no HTTPS
+
 	// Of the last load.
 	pages     atomic.Pointer[map[int64]waitpage.Activity]
 	offered   atomic.Pointer[[]api.Offered]
@@ -115,11 +117,11 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		return err
 	}
 	defer public.Close()
-	var admin, queue net.Listener
+	var secure, admin, queue net.Listener
 	for _, l := range []struct {
 		key, address string
 		to           *net.Listener
-	}{{"listen.admin", loaded.Listen.Admin, &admin}, {"listen.api", loaded.Listen.API, &queue}} {
+	}{{"listen.https", loaded.Listen.HTTPS, &secure}, {"listen.admin", loaded.Listen.Admin, &admin}, {"listen.api", loaded.Listen.API, &queue}} {
 		if l.address == "" {
 			continue
 		}
@@ -158,6 +160,12 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		defer closeRecord() // it takes what the rooms have to tell to their end
 	}
+	if secure != nil {
+		if g.certificates, err = openCertificates(loaded, kept.vault, secret, public.Addr(), secure.Addr(), log); err != nil {
+			return err
+		}
+		metrics.MustRegister(certificateMetrics{g.certificates.ends})
+	}
 	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
 	defer g.front.Close()
 	g.queue = g.queueAPI()
@@ -170,7 +178,11 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	if err := g.apply(ctx, loaded); err != nil {
 		return err
 	}
-	return g.run(ctx, loaded, public, admin, queue, metrics)
+	var https *proxy.HTTPS
+	if secure != nil {
+		https = g.certificates.https(secure, loaded.TLS)
+	}
+	return g.run(ctx, loaded, public, https, admin, queue, metrics)
 }
 
 // bodyIdle is how long a visitor may pause while sending a body or reading an
@@ -189,7 +201,7 @@ func listen(key, address string) (net.Listener, error) {
 }
 
 // run serves until ctx ends, a signal comes, or a part fails; then it drains.
-func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin, queue net.Listener, metrics *prometheus.Registry) error {
+func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Listener, https *proxy.HTTPS, admin, queue net.Listener, metrics *prometheus.Registry) error {
 	stopping, stopSignals := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stopSignals()
 	roomsEnd, endRooms := context.WithCancel(context.WithoutCancel(ctx))
@@ -213,13 +225,22 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public, admin,
 		HeaderBytes:   int(loaded.Limits.HeaderBytes),
 		HeaderTimeout: loaded.Limits.HeaderTimeout,
 		IdleTimeout:   loaded.Limits.IdleTimeout,
-		DrainDelay:    loaded.Drain.Delay,
-		DrainGrace:    loaded.Drain.Grace,
+
+		ConnsPerNetwork: int(loaded.Limits.ConnsPerNetwork),
+		HTTPS:           https,
+
+		DrainDelay: loaded.Drain.Delay,
+		DrainGrace: loaded.Drain.Grace,
 	})
 	parts.Go(func() error {
 		defer endRooms() // they pace until the last request is answered
 		return server.Serve(stopping, public)
 	})
+	if https != nil {
+		// Until the last request is answered: a CA may ask meanwhile.
+		parts.Go(func() error { return g.certificates.keep(roomsEnd) })
+		g.log.Info("listening", zap.String("listener", "https"), zap.Stringer("address", https.Listener.Addr()))
+	}
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
 	parts.Go(func() error { return g.shareKeys(stopping) })
 	if g.catalog != nil {

@@ -112,6 +112,9 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	g.page.AllowStreams(next.Poll.Streams)
 	g.offered.Store(&offered)
 	g.front.Swap(table)
+	if g.certificates != nil {
+		g.certificates.want(next.CertHosts())
+	}
 	g.current.Store(next)
 	g.loads.loaded(next.Hash)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/admission/redisstore"
 	"github.com/ropeline/ropeline/config"
+	"github.com/ropeline/ropeline/proxy/certs"
 	"github.com/ropeline/ropeline/web/api"
 )
 
@@ -20,6 +21,7 @@ type backing struct {
 	store  admission.Store
 	health api.Dependency
 	shelf  catalog.Shelf // nil: nothing is shared
+	vault  certs.Vault   // the same
 	close  func() error
 }
 
@@ -63,5 +65,8 @@ func openRedis(ctx context.Context, c config.Redis, metrics prometheus.Registere
 		Name: "ropeline_breaker_state", Help: "0 closed, 1 half-open, 2 open.",
 		ConstLabels: prometheus.Labels{"name": "redis"},
 	}, func() float64 { return float64(store.BreakerState()) }))
-	return backing{store, api.Dependency{Name: "store", Check: store.Check}, store.Shelf(), store.Close}, nil
+	return backing{
+		store: store, health: api.Dependency{Name: "store", Check: store.Check},
+		shelf: store.Shelf(), vault: store.Vault(), close: store.Close,
+	}, nil
 }
