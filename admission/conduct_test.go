@@ -252,3 +252,88 @@ func BenchmarkLottery_AMillionPlaces(b *testing.B) {
 		}
 	}
 }
+
+func TestRoom_WhoPollsIsPresentBeforeTheDrawAndAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := drawSettings("")
+		s.Limits.Mode, s.Limits.Prequeue = admission.ModeHold, time.Hour
+		s.Limits.StartAt = time.Now().Add(3 * time.Minute)
+		room := runRoomWith(t, admission.NewMemory(nil), newRing(t, admission.NewKey()), s)
+		crowd := make([]*browser, 12)
+		for i := range crowd {
+			crowd[i] = &browser{room: room}
+			crowd[i].arrive()
+		}
+		crowd[5].queue = "" // closed the tab
+		for begin := time.Now(); time.Since(begin) < 6*time.Minute; time.Sleep(8 * time.Second) {
+			for i, b := range crowd {
+				if i == 5 {
+					continue
+				}
+				if s := b.peek().Status; time.Since(begin) > 100*time.Second && s.QueueLength != 11 {
+					t.Fatalf("after %v %d of eleven who poll are present", time.Since(begin), s.QueueLength)
+				}
+			}
+		}
+		positions := map[int64]bool{}
+		for i, b := range crowd {
+			if i == 5 {
+				continue
+			}
+			s := b.peek().Status
+			if s.State != admission.StateWaiting || s.Number == 0 || s.QueueLength != 11 || s.Position < 1 || s.Position > 11 || positions[s.Position] {
+				t.Fatalf("index %d of eleven who poll: %+v", i, s)
+			}
+			positions[s.Position] = true
+		}
+	})
+}
+
+// Store and gateways are lost together, and nothing is left but what the
+// visitors hold.
+func TestRoom_TicketsBringADrawBackWhenAllElseIsLost(t *testing.T) {
+	for _, lost := range []time.Duration{40 * time.Second, 61 * time.Second, 70 * time.Second} { // before the start, at it, and after the draw
+		synctest.Test(t, func(t *testing.T) {
+			key, s := admission.NewKey(), drawSettings("")
+			first := runRoomWith(t, admission.NewMemory(nil), newRing(t, key), s)
+			time.Sleep(31 * time.Second)
+			crowd := make([]*browser, 70)
+			for i := range crowd {
+				crowd[i] = &browser{room: first}
+				crowd[i].arrive()
+			}
+			time.Sleep(lost - 31*time.Second)
+			before := make([]admission.Status, len(crowd))
+			for i, b := range crowd {
+				before[i] = b.peek().Status
+			}
+			room := runRoomWith(t, admission.NewMemory(nil), newRing(t, key), s)
+			seen := map[int64]bool{}
+			for _, b := range crowd {
+				b.room = room
+				b.peek()
+			}
+			newcomer := &browser{room: room}
+			for newcomer.queue == "" { // the line settles, and may have to close the indexes
+				time.Sleep(5 * time.Second)
+				if v := newcomer.arrive(); v.Pass {
+					t.Fatalf("lost after %v, a newcomer gets %+v", lost, v)
+				}
+			}
+			time.Sleep(time.Until(s.Limits.StartAt) + 15*time.Second)
+			for i, b := range append(crowd, newcomer) {
+				after := b.peek().Status
+				if after.Number == 0 || seen[after.Number] {
+					t.Fatalf("lost after %v, index %d: %+v", lost, i, after)
+				}
+				seen[after.Number] = true
+				if i < len(crowd) {
+					wantNumber(t, after)
+					if after.Draw.Commitment != before[i].Draw.Commitment || before[i].Number != 0 && before[i].Number != after.Number {
+						t.Fatalf("lost after %v, index %d was %+v and is %+v", lost, i, before[i], after)
+					}
+				}
+			}
+		})
+	}
+}

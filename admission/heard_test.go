@@ -17,3 +17,24 @@ func TestHeard_HearsAgainAfterAReset(t *testing.T) {
 		t.Fatalf("after a reset %v, want number 3 alone", pieces)
 	}
 }
+
+// Whoever was heard from by index, while the maps were written by number, is
+// heard from by number.
+func TestRoom_MarksOfIndexesBecomeMarksOfTheirNumbers(t *testing.T) {
+	lots, err := NewLots(Seed{1}, "", 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Room{}
+	r.entries.mark(4)
+	r.heard.mark(70)
+	entries, heard := r.marks(&view{})
+	if len(entries) != 1 || entries[0].Bits[0] != 1<<4 || len(heard) != 1 || heard[0].Bits[1] != 1<<6 {
+		t.Fatalf("before the draw %v and %v are heard, want index 3 and number 70", entries, heard)
+	}
+	r.unmark(entries, heard)
+	entries, heard = r.marks(&view{lots: lots})
+	if n := lots.Number(3); len(entries) != 0 || len(heard) != 1 || heard[0].Bits[n/64]&(1<<(n%64)) == 0 || heard[0].Bits[1]&(1<<6) == 0 {
+		t.Fatalf("after the draw %v and %v are heard, want numbers %d and 70", entries, heard, n)
+	}
+}
