@@ -425,6 +425,9 @@ func (d *decoder) checkActivities(c *Config) {
 		if a.Order == "draw" && d.sound(path+".order", path+".start_at") && a.StartAt.IsZero() {
 			d.problem(path+".order", "needs start_at: who comes before it is drawn")
 		}
+		if a.Order == "draw" && a.Prequeue == 0 && d.sound(path+".order", path+".prequeue") {
+			d.problem(path+".prequeue", "is 0s: nobody could join the draw")
+		}
 		if a.Order != "draw" && a.Draw.Beacon != "" && d.sound(path+".order", path+".draw.beacon") {
 			d.problem(path+".draw.beacon", "means nothing without order: draw")
 		}
