@@ -32,13 +32,17 @@ func (s ofTheFile) All() []api.Offered { return s.all }
 // address. broken is what is wrong with the file at a reload.
 func openAdmin(t *testing.T, broken *error) string {
 	t.Helper()
+	return openAdminOf(t, broken, admission.Settings{Limits: admission.Limits{Mode: admission.ModeAuto, Burst: 1, Claim: 1e9, Absence: 1e9, Idle: 1e9, Max: 1e9}})
+}
+
+func openAdminOf(t *testing.T, broken *error, settings admission.Settings) string {
+	t.Helper()
 	store := admission.NewMemory(nil)
 	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	room, err := admission.OpenRoom(t.Context(), store, admission.LineID{Tenant: "demo", Activity: 123}, "g1", admission.Secret("secret"), ring,
-		admission.Settings{Limits: admission.Limits{Mode: admission.ModeAuto, Burst: 1, Claim: 1e9, Absence: 1e9, Idle: 1e9, Max: 1e9}}, zap.NewNop())
+	room, err := admission.OpenRoom(t.Context(), store, admission.LineID{Tenant: "demo", Activity: 123}, "g1", admission.Secret("secret"), ring, settings, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ropeline/ropeline/admission"
 )
 
 // What is told after the draw of docs/draw.md.
@@ -63,6 +66,49 @@ func TestDraw_AsksTheGateway(t *testing.T) {
 		if got != c.want || !strings.Contains(out+errs, c.says) {
 			t.Errorf("ropeline draw %v: exit %d, prints %q; want exit %d and %q", c.args, got, out+errs, c.want, c.says)
 		}
+	}
+}
+
+func TestDraw_ShowsTheCommitmentAndFinishesTheDraw(t *testing.T) {
+	t.Parallel()
+	var broken error
+	settings := admission.Settings{
+		Limits: admission.Limits{
+			Mode: admission.ModeAuto, Burst: 1, Claim: time.Minute, Absence: time.Minute, Idle: time.Minute, Max: time.Minute,
+			Draw: true, Prequeue: time.Hour, StartAt: time.Now().Add(2 * time.Second),
+		},
+		Beacon: "the lottery",
+	}
+	environ := []string{"ROPELINE_ADMIN_URL=" + openAdminOf(t, &broken, settings), "ROPELINE_ADMIN_TOKEN=" + token(t, "operator")}
+	draw := func(args ...string) (int, string) {
+		got, out, errs := command(t, environ, append([]string{"draw"}, args...)...)
+		return got, out + errs
+	}
+	before := regexp.MustCompile(`^commitment  ([0-9a-f]{64})\nsource      the lottery\n$`)
+	got, said := draw("commit", "123")
+	if got != exitOK || !before.MatchString(said) {
+		t.Fatalf("before the start: exit %d, prints %q", got, said)
+	}
+	commitment := before.FindStringSubmatch(said)[1]
+	if got, said := draw("beacon", "123", "4 8 15"); got != exitRefused || !strings.Contains(said, "start") {
+		t.Errorf("a value before the start: exit %d, prints %q", got, said)
+	}
+	within := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !is(); <-time.After(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("still not %s", what)
+			}
+		}
+	}
+	within("closed", func() bool { got, said = draw("beacon", "123", " 4 8 15 "); return got == exitOK })
+	if said != "activity 123 is drawn by 4 8 15\n" {
+		t.Errorf("the value: prints %q", said)
+	}
+	after := regexp.MustCompile(`^commitment  ` + commitment + `\nsource      the lottery\nn           64\nbeacon      4 8 15\nseed        ([0-9a-f]{64})\n$`)
+	within("drawn", func() bool { _, said = draw("commit", "123"); return after.MatchString(said) })
+	if got, said := draw("verify", "--commitment", commitment, "--seed", after.FindStringSubmatch(said)[1], "--beacon", "4 8 15", "--n", "64", "--index", "0"); got != exitOK {
+		t.Errorf("what was shown is refused: exit %d, prints %q", got, said)
 	}
 }
 
