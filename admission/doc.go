@@ -8,6 +8,10 @@
 // step on the store's own clock. Memory is the store that needs no service: one
 // mutex, and a file written before the answer.
 //
+// Where an activity has a draw, a place is an index until the start, and its
+// number is made of that by a seed that was committed to before anyone joined:
+// see Lots and Drawing.
+//
 // The ticket is the truth and the store a cache of it: a place is a number in
 // a signed token that the visitor holds, and a store that comes back with less
 // than a token shows is lifted above it before it gives another number.
