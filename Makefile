@@ -38,6 +38,10 @@ test: deps build ## Install what is missing, then run every test
 bench: build ## Measure the gateway side by side with a bare proxy
 	go run ./e2e/bench
 
+.PHONY: sheets
+sheets: ## Photograph the waiting page in every state into docs/sheets
+	go test -count 1 -run TestLook ./e2e -sheets $(CURDIR)/docs/sheets
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -34,12 +35,16 @@ const logo = "data:image/svg+xml;base64," +
 func TestLook(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
-	for name, look := range map[string]func(*testing.T, *browser){
+	looks := map[string]func(*testing.T, *browser){
 		"nothing overflows at 320 px":                             nothingOverflows,
 		"axe finds nothing":                                       axeFindsNothing,
 		"the keyboard is enough":                                  keyboardIsEnough,
 		"a page of no activity notices when there is one at last": noActivityYet,
-	} {
+	}
+	if *sheets != "" {
+		looks = map[string]func(*testing.T, *browser){"photographs": photograph}
+	}
+	for name, look := range looks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			look(t, b)
@@ -52,27 +57,30 @@ func TestLook(t *testing.T) {
 // Arabic it looks like a shop's own.
 func gallery(t *testing.T) (base string, states []string) {
 	t.Helper()
-	now := time.Now()
-	statuses := map[string]admission.Status{}
-	for _, example := range waitpage.Examples(7, now) {
-		states = append(states, example.Name)
-		statuses[example.Name] = example.Status
-	}
-	states = append(states, "waiting/form", "ready/form")
 	theme, err := waitpage.NewTheme("Kaffee & Kuchen", logo, "#ffcc00")
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) {
-		if id == 8 {
-			return waitpage.Activity{Name: "Spring drop of the year", Theme: theme}, true
+	// Each state in each look is an activity of its own, in which nothing moves.
+	activities := map[int64]waitpage.Activity{}
+	statuses := map[string]admission.Status{} // by state, and by state in Arabic
+	for i, example := range waitpage.Examples(0, time.Now()) {
+		states = append(states, example.Name)
+		id := 2*int64(i) + 1
+		for name, look := range map[string]*waitpage.Theme{example.Name: nil, "ar/" + example.Name: theme} {
+			status := example.Status
+			status.Activity = id
+			statuses[name] = status
+			activities[id] = waitpage.Activity{Name: "Spring drop of the year", Theme: look, Room: still(status)}
+			id++
 		}
-		return waitpage.Activity{Name: "Spring drop of the year"}, true
-	})
+	}
+	states = append(states, "waiting/form", "ready/form")
+	waiting := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) { a, ok := activities[id]; return a, ok })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		part := strings.Split(r.URL.Path, "/")
-		if part[1] == "_ropeline" { // the gateway is away
-			w.WriteHeader(http.StatusBadGateway)
+		if part[1] == "_ropeline" {
+			waiting.ServeHTTP(w, r)
 			return
 		}
 		if len(part) > 3 { // a form
@@ -81,15 +89,28 @@ func gallery(t *testing.T) (base string, states []string) {
 		}
 		r.Header.Set("Accept-Language", part[1])
 		r.Header.Set("Sec-Fetch-Mode", "navigate") // though a script may ask
-		status := statuses[part[2]]
-		if part[1] == "ar" {
-			status.Activity = 8
+		status, ok := statuses[part[1]+"/"+part[2]]
+		if !ok {
+			status = statuses[part[2]]
 		}
 		waiting.Hold(w, r, admission.Verdict{Status: status})
 	}))
 	t.Cleanup(server.Close)
 	return server.URL, states
 }
+
+// still is a line in which nothing moves.
+type still admission.Status
+
+func (s still) Look(ctx context.Context, visit admission.Visit) admission.Verdict {
+	return s.Peek(ctx, visit)
+}
+
+func (s still) Peek(context.Context, admission.Visit) admission.Verdict {
+	return admission.Verdict{Status: admission.Status(s)}
+}
+
+func (s still) Leave(context.Context, admission.Visit) admission.Verdict { return admission.Verdict{} }
 
 // scripted are what a page shows only by its script, each with what it takes
 // from the state named first.
@@ -103,17 +124,20 @@ var scripted = []struct{ Name, From, Change string }{
 	{"leaving", "waiting", `page.querySelector("details").open = true`},
 }
 
-// views visits every state of the page in a language, and has look at each.
+// views visits every state of the page in a language, and has look at each, as
+// someone who comes for the first time.
 func views(p *tab, lang string, states []string, look func(name string)) {
 	p.t.Helper()
 	for _, state := range states {
 		p.Open("/" + lang + "/" + state)
 		look(state)
+		p.Run(`sessionStorage.clear()`)
 	}
 	for _, s := range scripted {
 		p.Open("/" + lang + "/" + s.From)
 		p.Run(`{ const page = document.getElementById("page"), part = name => document.querySelector("[data-part=" + name + "]"); ` + s.Change + `; } true`)
 		look(s.Name)
+		p.Run(`sessionStorage.clear()`)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 )
 
 func turnWhileHidden(t *testing.T, b *browser) {
@@ -177,4 +178,42 @@ func sessionNotice(t *testing.T, b *browser) {
 	p.Wait("using the shop keeps the session, and the notice goes", notice+` === null`)
 	p.Wait("and comes again", notice+` !== null`)
 	p.Wait("until the time is over", notice+`.firstChild.textContent === "Ihre Zeit hier ist abgelaufen. Bitte stellen Sie sich erneut an, um fortzufahren."`)
+}
+
+func sessionThatCannotBeExtended(t *testing.T, b *browser) {
+	g := start(t, settings(openShop(t), "capacity: 5, session: {idle: 16s, max: 16s}"))
+	p := b.Person(t, g)
+	p.Open("/drop/stay")
+	p.Click("#ropeline-session button")
+	p.Wait("the notice says that nothing more is to be gained", `/^Ihre Zeit hier endet in 0:0[0-9] und kann nicht verlängert werden\.$/.test(document.querySelector("#ropeline-session span").textContent) && document.querySelector("#ropeline-session button").hidden`)
+}
+
+func sleepAndBack(t *testing.T, b *browser) {
+	g := start(t, settings(openShop(t), oneSeat))
+	inside := full(t, g)
+	ahead := newVisitor(t, g)
+	ahead.Join(t)
+	ahead.keep(t, poll)
+	p := b.Person(t, g)
+	p.Open("/drop")
+	p.WaitPosition(2)
+	p.Ticket(3)
+	p.Open("/")
+	p.Run(`history.back()`)
+	p.WaitPosition(2)
+	p.Ticket(3)
+	p.Run(`location.reload()`)
+	p.WaitPosition(2)
+	p.Ticket(3)
+	sleep := func(state page.SetWebLifecycleStateState) {
+		call(p, "put the page to sleep, or wake it", page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+	}
+	sleep(page.SetWebLifecycleStateStateFrozen)
+	ahead.Leave(t)
+	eventually(t, "the line moves without the sleeper", func() bool { return g.Metric(`ropeline_queue_length{activity="7"}`) == 1 })
+	sleep(page.SetWebLifecycleStateStateActive)
+	p.WaitPosition(1)
+	p.Ticket(3)
+	inside.Leave(t)
+	p.WaitInside(3)
 }

@@ -35,6 +35,8 @@ func TestWaiting(t *testing.T) {
 	story("a language is chosen, and stays", languageChosen)
 	story("a language is chosen without JavaScript", languageWithoutScripts)
 	story("who is inside is told when the time ends, and can stay", sessionNotice)
+	story("or that nobody can stay longer", sessionThatCannotBeExtended)
+	story("sleep, the back button and a reload cost no one the place", sleepAndBack)
 }
 
 func enterInTurn(t *testing.T, b *browser) {

@@ -28,10 +28,13 @@ func TestCatalog_HasNoKeyThatNothingReads(t *testing.T) {
 		}
 		sources += string(text)
 	}
+	read := map[string]bool{}
+	for _, name := range regexp.MustCompile(`(?:\bc|chosen|\.Words)\.(\w+)`).FindAllStringSubmatch(sources, -1) {
+		read[name[1]] = true
+	}
 	for i, catalog := 0, reflect.TypeFor[catalog](); i < catalog.NumField(); i++ {
 		field := catalog.Field(i)
-		read := regexp.MustCompile(`(\bc|chosen|\.Words)\.` + field.Name + `\b`)
-		if field.Tag.Get("json") != "" && !read.MatchString(sources) {
+		if field.Tag.Get("json") != "" && !read[field.Name] {
 			t.Errorf("nothing reads %s", field.Name)
 		}
 	}

@@ -112,7 +112,7 @@ func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce st
 		Activity: s.Activity,
 		Message:  s.Message,
 		Words:    w,
-		Long:     utf8.RuneCountInString(w.Heading[1]) > 5,
+		Long:     utf8.RuneCountInString(w.Heading[1]) > 5 || strings.Contains(w.Heading[1], " "),
 		Enter:    mayEnter(s),
 		Refresh:  form == nil && s.State != admission.StateEnded,
 		Form:     form,

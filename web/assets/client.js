@@ -91,6 +91,7 @@
     }
 
     document.addEventListener('visibilitychange', back);
+    document.addEventListener('resume', back); // of a page that was put to sleep
     addEventListener('online', back);
     addEventListener('pageshow', function (event) { if (event.persisted) back(); });
     wait();

@@ -13,9 +13,9 @@
   // returns a function that ends it.
   ropeline.session.watch = function (activity, settings) {
     settings = settings || {};
-    const warn = 1000 * (settings.warn || 120);
     const lang = settings.lang || document.documentElement.lang;
     let words = null, ends = 0, admitted = false, known = false, last = false, done = false, asking = false, timer = 0, notice = null;
+    let warn = 1000 * (settings.warn || 120), longest = 0;
 
     async function ask() {
       if (asking || done) return;
@@ -25,6 +25,10 @@
         words = answer.words;
         admitted = answer.state === 'admitted';
         ends = Date.now() + 1000 * (answer.session_s || 0);
+        // Not sooner than half way: a session that was renewed just now is not
+        // renewed again at once, and the button would seem to gain nothing.
+        longest = Math.max(longest, ends - Date.now());
+        warn = Math.min(warn, longest / 2 || warn);
         known = known || admitted;
       } catch (e) {} // away: what was known stays true, and is asked again
       asking = false;

@@ -26,7 +26,7 @@
 
   function figure(text) {
     put('figure', text);
-    part.figure.classList.toggle('long', text.length > 5);
+    part.figure.classList.toggle('long', text.length > 5 || text.includes(' '));
   }
 
   function number(n) {
@@ -295,7 +295,10 @@
     status: longer ? Object.assign({}, status, {poll_after_ms: 1}) : status,
     words: lang,
     seen: seen,
-    away: function () { stood('away'); away(true); },
+    away: function (times) {
+      if (times > 1) stood('away'); // once may be no more than a reload that cut the question off
+      away(true);
+    },
     tell: function (answer) {
       const before = status, back = page.classList.contains('away');
       if (answer.state === 'new' && before.number) { // the place is gone; joining again is the visitor's choice
