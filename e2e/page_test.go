@@ -189,7 +189,9 @@ func sessionThatCannotBeExtended(t *testing.T, b *browser) {
 }
 
 func sleepAndBack(t *testing.T, b *browser) {
-	g := start(t, settings(openShop(t), oneSeat))
+	// What slept stays hidden in a Chromium without a screen: the claim is too
+	// short for the page to wait to be seen.
+	g := start(t, settings(openShop(t), oneSeat+", claim: 30s"))
 	inside := full(t, g)
 	ahead := newVisitor(t, g)
 	ahead.Join(t)
@@ -200,9 +202,11 @@ func sleepAndBack(t *testing.T, b *browser) {
 	p.Ticket(3)
 	p.Open("/")
 	p.Run(`history.back()`)
+	p.Wait("the page is back", `location.pathname === "/drop"`)
 	p.WaitPosition(2)
 	p.Ticket(3)
-	p.Run(`location.reload()`)
+	p.Run(`window.old = true, location.reload()`)
+	p.Wait("the page is loaded again", `!window.old && document.readyState === "complete"`)
 	p.WaitPosition(2)
 	p.Ticket(3)
 	sleep := func(state page.SetWebLifecycleStateState) {

@@ -50,6 +50,12 @@
       figure(number(shown));
       if (t < 1) frame = requestAnimationFrame(step);
     })(start);
+    // A window that nothing shows of draws no frames, and must not be wrong.
+    setTimeout(function () {
+      if (status.position !== to || status.state !== 'waiting') return;
+      shown = to;
+      figure(number(to));
+    }, 1000);
   }
 
   // What this tab remembers over a reload, of this place in line.
