@@ -109,7 +109,11 @@ func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secre
 	r.joined.Store(&Head{})
 	r.joins = newCommit(r.join)
 	r.knocks = newCommit(r.knock)
-	if _, err := r.tick(ctx); err != nil {
+	more, err := r.tick(ctx)
+	if err == nil && more { // a draw that was just pinned is told from the first visitor on
+		_, err = r.tick(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open line %s: %w", id, err)
 	}
 	return r, nil

@@ -122,6 +122,8 @@ var scripted = []struct{ Name, From, Change string }{
 	{"told", "waiting", `part("tell").ariaPressed = "true"; part("told").hidden = false`},
 	{"longer", "waiting", `part("reason").textContent = page.dataset.offline`}, // as long as any reason
 	{"leaving", "waiting", `page.querySelector("details").open = true`},
+	{"draw-before", "before-draw", `document.getElementById("draw").open = true`},
+	{"draw-after", "waiting-drawn", `document.getElementById("draw").open = true`},
 }
 
 // views visits every state of the page in a language, and has look at each, as

@@ -16,7 +16,8 @@ import (
 
 // A catalog holds every sentence that a visitor may read, in one language, as
 // web/words/<tag>.json has them. Sentences name what is filled in: {name} an
-// activity, {n} a number, {time} a span of time, {clock} one as digits.
+// activity, {n} a number, {time} a span of time, {clock} one as digits,
+// {source} where a public value comes from.
 type catalog struct {
 	tag    language.Tag
 	lang   string         // tag as it is written, for lang, words= and the cookie
@@ -65,12 +66,14 @@ type catalog struct {
 	BeforeOpen   string `json:"before_open"`
 	BeforePlace  string `json:"before_place"`
 	BeforeTicket string `json:"before_ticket"`
+	BeforeDraw   string `json:"before_draw"`
 	BeforeLabel  string `json:"before_label"`
 	BeforeNote   string `json:"before_note"`
 
 	DrawingTitle  string `json:"drawing_title"`
 	Drawing       string `json:"drawing"`
 	DrawingDetail string `json:"drawing_detail"`
+	DrawingNote   string `json:"drawing_note"`
 
 	ReadyTitle  string `json:"ready_title"`
 	Ready       string `json:"ready"`
@@ -128,6 +131,20 @@ type catalog struct {
 	FormLost        string `json:"form_lost"`
 	FormSend        string `json:"form_send"`
 	FormSkip        string `json:"form_skip"`
+
+	// What the page of a draw carries as well.
+	Draw           string `json:"draw"`
+	DrawOpen       string `json:"draw_open"`
+	DrawRight      string `json:"draw_right"`
+	DrawLate       string `json:"draw_late"` // to whom no number was drawn
+	DrawWrong      string `json:"draw_wrong"`
+	DrawCommitment string `json:"draw_commitment"`
+	DrawIndex      string `json:"draw_index"`
+	DrawSource     string `json:"draw_source"`
+	DrawValue      string `json:"draw_value"`
+	DrawPlaces     string `json:"draw_places"`
+	DrawSeed       string `json:"draw_seed"`
+	DrawNumber     string `json:"draw_number"`
 
 	// What the notice in the shop says.
 	SessionEnds string `json:"session_ends"`

@@ -33,12 +33,24 @@ func Examples(activity int64, now time.Time) []Example {
 			}
 		}
 	}
+	const source, index, places = "drand quicknet, first round after 2026-11-22T10:01:00+01:00", 1_004_210, 1_005_312
+	seed := admission.NewSeed([]byte("a key of some thirty and two bytes"), admission.LineID{Activity: activity}, 1, source)
+	beacon := admission.Seed{}.Commitment()
+	lots, err := admission.NewLots(seed, beacon, places)
+	if err != nil {
+		panic(err) // of places that can be drawn
+	}
+	indexed := admission.Proof{Commitment: seed.Commitment(), Source: source, Indexed: true, Index: index}
 	return []Example{
 		{"new", status(admission.StateNew, nil)},
 		{"new-unavailable", status(admission.StateNew, func(s *admission.Status) { s.Unavailable = true })},
 		{"before", status(admission.StateBefore, placed(func(s *admission.Status) { s.StartsAt = now.Add(3*time.Hour + 754*time.Second) }))},
 		{"before-days", status(admission.StateBefore, func(s *admission.Status) { s.Number, s.StartsAt = 12, now.Add(51*time.Hour) })},
+		{"before-draw", status(admission.StateBefore, func(s *admission.Status) {
+			s.Draw, s.StartsAt = indexed, now.Add(3*time.Hour)
+		})},
 		{"drawing", status(admission.StateDrawing, placed(nil))},
+		{"drawing-public", status(admission.StateDrawing, func(s *admission.Status) { s.Draw, s.Draw.N = indexed, places })},
 		{"waiting", status(admission.StateWaiting, placed(nil))},
 		{"waiting-far", status(admission.StateWaiting, placed(func(s *admission.Status) {
 			s.Number, s.Position = 1_204_211, 1_000_812
@@ -47,6 +59,10 @@ func Examples(activity int64, now time.Time) []Example {
 		}))},
 		{"waiting-next", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Position, s.Lapsed = 1, true }))},
 		{"waiting-stock", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Stock = admission.Stock{Counted: true, Left: 12} }))},
+		{"waiting-drawn", status(admission.StateWaiting, placed(func(s *admission.Status) {
+			s.Number, s.Draw = lots.Number(index), indexed
+			s.Draw.N, s.Draw.Beacon, s.Draw.Seed = places, beacon, seed.String()
+		}))},
 		{"waiting-unknown", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Wait = admission.Wait{} }))},
 		{"paused", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Paused = true }))},
 		{"unavailable", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Unavailable = true }))},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -182,58 +183,131 @@ func TestHold_HeaderOfThePage(t *testing.T) {
 // gateway that a crowd has just found.
 func TestHold_PageFitsTheFirstFlight(t *testing.T) {
 	const flight = 10 * 1460
-	server, _ := gateway(t, oneInside())
-	ask(t, browser(t), "GET", server.URL+"/drop", "")      // takes the seat
+	line, _ := gateway(t, oneInside())
+	ask(t, browser(t), "GET", line.URL+"/drop", "") // takes the seat
+	limits := oneInside()
+	limits.Draw, limits.Prequeue, limits.StartAt = true, time.Hour, time.Now().Add(time.Hour)
+	draw, _ := gateway(t, limits)
 	transport := &http.Transport{DisableCompression: true} // of what is sent here, not of what comes
 	t.Cleanup(transport.CloseIdleConnections)
-	for _, lang := range languages {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/drop", nil)
-		if err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		name, url string
+		large     int // what the longest of it would add
+	}{
+		{"a line", line.URL, 40},  // numbers in the millions
+		{"a draw", draw.URL, 240}, // likewise, the seed, and a public value with its source
+	} {
+		for _, lang := range languages {
+			r, err := http.NewRequestWithContext(t.Context(), "GET", tt.url+"/drop", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept", "text/html")
+			r.Header.Set("Accept-Language", lang)
+			r.Header.Set("Accept-Encoding", "gzip, deflate, br, zstd")
+			answer, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent, err := httputil.DumpResponse(answer, true)
+			answer.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size := len(sent) + tt.large; size > flight || len(answer.Cookies()) == 0 || answer.Header.Get("Content-Encoding") != "gzip" {
+				t.Errorf("%s, %s: the page is %d bytes with its header and %d tickets, want at most %d with one, compressed", tt.name, lang, size, len(answer.Cookies()), flight)
+			}
+			if got := answer.Header.Get("Content-Language"); got != lang {
+				t.Errorf("the page is in %s, want %s", got, lang)
+			}
+			t.Logf("%s, %s: %d bytes", tt.name, lang, len(sent))
 		}
-		r.Header.Set("Accept", "text/html")
-		r.Header.Set("Accept-Language", lang)
-		r.Header.Set("Accept-Encoding", "gzip, deflate, br, zstd")
-		answer, err := transport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+// drawn is the status of someone whom a draw put into the line.
+func drawn() admission.Status {
+	s := waiting()
+	s.Draw = admission.Proof{
+		Commitment: strings.Repeat("c0", 32), Source: "drand <b>quicknet</b>", Indexed: true, Index: 3,
+		N: 8192, Beacon: strings.Repeat("be", 32), Seed: strings.Repeat("5e", 32),
+	}
+	return s
+}
+
+func TestHold_TellsOfTheDrawWhereThereIsOne(t *testing.T) {
+	page := named("Spring drop", 0)
+	facts := func(s admission.Status) map[string]string {
+		root := parse(t, read(t, hold(page, navigation("GET", "/drop", nil), s)))
+		checks := 0 // scripts that check a draw
+		for _, script := range root.all("script") {
+			checks += strings.Count(script.text(), "window.ropelineDraw =")
 		}
-		sent, err := httputil.DumpResponse(answer, true)
-		answer.Body.Close()
-		if err != nil {
-			t.Fatal(err)
+		shown := map[string]string{}
+		for _, row := range root.all("div") {
+			if fact := row.attr("data-fact"); fact != "" && !strings.Contains(row.text(), "Your number") {
+				shown[fact] = element{row.LastChild}.text()
+			}
 		}
-		const large = 40 // what numbers in the millions would add
-		if size := len(sent) + large; size > flight || len(answer.Cookies()) == 0 || answer.Header.Get("Content-Encoding") != "gzip" {
-			t.Errorf("%s: the page is %d bytes with its header and %d tickets, want at most %d with one, compressed", lang, size, len(answer.Cookies()), flight)
+		if told := len(shown) > 0; told != (checks == 1) || checks > 1 {
+			t.Errorf("the page tells of a draw: %v, and has %d scripts to check it", told, checks)
 		}
-		if got := answer.Header.Get("Content-Language"); got != lang {
-			t.Errorf("the page is in %s, want %s", got, lang)
+		return shown
+	}
+	if got := facts(waiting()); len(got) > 0 {
+		t.Errorf("without a draw the page tells %v", got)
+	}
+	s := drawn()
+	want := map[string]string{
+		"commitment": s.Draw.Commitment, "index": "3", "source": s.Draw.Source, "value": s.Draw.Beacon, "n": "8192", "seed": s.Draw.Seed,
+	}
+	if got := facts(s); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// Who has no number yet has a place all the same, which is told and can be left.
+func TestHold_AnIndexIsAPlace(t *testing.T) {
+	s := admission.Status{Activity: 123, State: admission.StateBefore, UpdatedAt: waiting().UpdatedAt}
+	s.Draw = admission.Proof{Commitment: strings.Repeat("c0", 32), Indexed: true}
+	text := parse(t, read(t, hold(named("Spring drop", 0), navigation("GET", "/drop", nil), s))).text()
+	for _, want := range []string{"You are in the draw.", "Leave the line"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q:\n%s", want, text)
 		}
-		t.Logf("%s: %d bytes", lang, len(sent))
+	}
+	if strings.Contains(text, "Ticket") {
+		t.Errorf("the page shows a number before the draw:\n%s", text)
+	}
+	s.State, s.Draw.Source, s.Draw.N = admission.StateDrawing, "drand \u202equicknet", 64
+	text = parse(t, read(t, hold(named("Spring drop", 0), navigation("GET", "/drop", nil), s))).text()
+	if want := "waits for a public value that nobody can choose: \u2068drand quicknet\u2069"; !strings.Contains(text, want) {
+		t.Errorf("the page does not say %q:\n%s", want, text)
 	}
 }
 
 func TestHold_PageIsTheSameCompressedAndNot(t *testing.T) {
-	r := navigation("GET", "/drop", nil)
-	r.Header.Set("Accept-Language", "th")
-	plain := hold(named("Spring drop", 0), r, waiting())
-	r.Header.Set("Accept-Encoding", "gzip")
-	packed := hold(named("Spring drop", 0), r, waiting())
-	if got := packed.Header.Get("Content-Length"); got != strconv.FormatInt(packed.ContentLength, 10) || plain.Header.Get("Content-Encoding") != "" {
-		t.Errorf("got Content-Length %q of %d bytes; uncompressed: Content-Encoding %q", got, packed.ContentLength, plain.Header.Get("Content-Encoding"))
-	}
-	unpacked, err := gzip.NewReader(packed.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(unpacked)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nonce := regexp.MustCompile(`nonce="\w+"`)
-	if got, want := nonce.ReplaceAllString(string(body), ""), nonce.ReplaceAllString(read(t, plain), ""); got != want {
-		t.Error("the page is another one when it is compressed")
+	for _, status := range []admission.Status{waiting(), drawn()} {
+		r := navigation("GET", "/drop", nil)
+		r.Header.Set("Accept-Language", "th")
+		plain := hold(named("Spring drop", 0), r, status)
+		r.Header.Set("Accept-Encoding", "gzip")
+		packed := hold(named("Spring drop", 0), r, status)
+		if got := packed.Header.Get("Content-Length"); got != strconv.FormatInt(packed.ContentLength, 10) || plain.Header.Get("Content-Encoding") != "" {
+			t.Errorf("got Content-Length %q of %d bytes; uncompressed: Content-Encoding %q", got, packed.ContentLength, plain.Header.Get("Content-Encoding"))
+		}
+		unpacked, err := gzip.NewReader(packed.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(unpacked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce := regexp.MustCompile(`nonce="\w+"`)
+		if got, want := nonce.ReplaceAllString(string(body), ""), nonce.ReplaceAllString(read(t, plain), ""); got != want {
+			t.Error("the page is another one when it is compressed")
+		}
 	}
 	form := sent("/drop", "a=1")
 	form.Header.Set("Accept-Encoding", "gzip")

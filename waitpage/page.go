@@ -21,7 +21,9 @@ type view struct {
 	Theme    template.CSS // after the page's own style; "": none
 	State    string
 	Activity int64
-	Ticket   string // "": none
+	Ticket   string           // "": none, or no number drawn yet
+	Placed   bool             // has a place to leave
+	Draw     *admission.Proof // nil: there is none
 	Message  string
 	Words    words
 	Long     bool // the large figure needs a smaller type
@@ -37,7 +39,7 @@ type view struct {
 // layout is the page in one language, before it is one visitor's.
 type layout struct {
 	template *template.Template // of a view
-	parts    []packed           // what every page has
+	parts    []packed           // what every page has, or every page of a draw
 }
 
 // newLayout makes the page's layout in the language of c. It fills in, between
@@ -47,10 +49,10 @@ type layout struct {
 func newLayout(c *catalog) *layout {
 	var source strings.Builder
 	err := text.Must(text.New("waitpage").Delims("[[", "]]").Parse(web.Page)).Execute(&source, struct {
-		Lang, Style, Client, Script string
-		Words                       *catalog
+		Lang, Style, Check, Client, Script string
+		Words                              *catalog
 	}{
-		c.lang, squeezeStyle(web.PageStyle), squeeze(web.Client), squeeze(web.PageScript), c,
+		c.lang, squeezeStyle(web.PageStyle), squeeze(web.Draw), squeeze(web.Client), squeeze(web.PageScript), c,
 	})
 	if err != nil {
 		panic(err) // of embedded files only
@@ -59,13 +61,15 @@ func newLayout(c *catalog) *layout {
 
 	// html/template takes out comments, so the parts are as they come out of it.
 	var sample bytes.Buffer
-	if err := page.Execute(&sample, view{}); err != nil {
+	if err := page.Execute(&sample, view{Draw: &admission.Proof{}}); err != nil {
 		panic(err) // of embedded files only
 	}
 	_, rest, _ := bytes.Cut(sample.Bytes(), []byte(`<style nonce="">`))
 	style, rest, _ := bytes.Cut(rest, []byte("</style>"))
+	_, rest, _ = bytes.Cut(rest, []byte(`<script nonce="">`))
+	check, rest, _ := bytes.Cut(rest, []byte("</script>"))
 	_, script, _ := bytes.Cut(rest, []byte(`data-base="">`))
-	return &layout{page, []packed{pack(style), pack(script)}} // nothing follows the script that differs
+	return &layout{page, []packed{pack(style), pack(check), pack(script)}} // nothing follows the script that differs
 }
 
 // squeeze takes indentation, empty lines and lines that are all comment out of
@@ -116,10 +120,14 @@ func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce st
 		Enter:    mayEnter(s),
 		Refresh:  form == nil && s.State != admission.StateEnded,
 		Form:     form,
+		Placed:   s.Number > 0 || s.Draw.Indexed,
 		Status:   template.JS(appendStatus(nil, s, "", nil)),
 	}
 	if s.Number > 0 {
 		v.Ticket = fill(c.Ticket, "{n}", c.number(s.Number))
+	}
+	if s.Draw.Commitment != "" {
+		v.Draw = &s.Draw
 	}
 	return v
 }

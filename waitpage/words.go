@@ -87,7 +87,7 @@ func (c *catalog) sentences(s admission.Status, name string, was seen) words {
 		return words{Title: c.ClosedTitle, Heading: heading(c.Closed), Detail: fill(c.ClosedDetail, "{name}", name), Note: c.Again}
 	}
 	if s.Unavailable {
-		if s.Number == 0 {
+		if s.Number == 0 && !s.Draw.Indexed {
 			return words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentAway}
 		}
 		return words{Title: c.AwayTitle, Heading: heading(c.Away), Detail: c.AwayDetail}
@@ -96,7 +96,11 @@ func (c *catalog) sentences(s admission.Status, name string, was seen) words {
 	case admission.StateBefore:
 		return c.before(s)
 	case admission.StateDrawing:
-		return words{Title: c.DrawingTitle, Heading: heading(c.Drawing), Detail: c.DrawingDetail}
+		w := words{Title: c.DrawingTitle, Heading: heading(c.Drawing), Detail: c.DrawingDetail}
+		if s.Draw.Source != "" && s.Draw.N > 0 && s.Draw.Beacon == "" {
+			w.Note = fill(c.DrawingNote, "{source}", isolate+plain(s.Draw.Source)+unisolate)
+		}
+		return w
 	case admission.StateWaiting:
 		return c.waiting(s, was)
 	}
@@ -112,6 +116,8 @@ func (c *catalog) before(s admission.Status) words {
 	}
 	if s.Position > 0 {
 		w.Detail = fill(c.BeforePlace, "{n}", c.number(s.Position))
+	} else if s.Draw.Indexed {
+		w.Detail = c.BeforeDraw
 	} else if s.Number > 0 {
 		w.Detail = c.BeforeTicket
 	}
@@ -274,3 +280,10 @@ func plain(name string) string {
 		return r
 	}, name)
 }
+
+// What stands between these keeps its own direction of writing, and leaves that
+// of the sentence as it is.
+const (
+	isolate   = "\u2068"
+	unisolate = "\u2069"
+)

@@ -18,6 +18,12 @@ var (
 	PageScript string
 )
 
+// Draw is the script by which the waiting page of a draw checks it. It needs
+// nothing of the page but what show fills.
+//
+//go:embed assets/draw.js
+var Draw string
+
 // Client is the script by which a page asks for its visitor's status. The
 // waiting page carries it; a shop's own pages may load it.
 //

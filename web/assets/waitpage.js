@@ -20,6 +20,9 @@
   // askable: it would give a place, or back the place that a missed turn cost.
   function askable() { return !status.unavailable && (status.state === 'new' || status.lapsed === true); }
 
+  // placed: the visitor had a place, of which an index in a draw is one.
+  function placed(s) { return s.number || s.draw && s.draw.index !== null; }
+
   function put(name, text) {
     if (part[name] && part[name].textContent !== text) part[name].textContent = text;
   }
@@ -137,6 +140,12 @@
     local();
     tick();
     progress();
+    check();
+  }
+
+  // Where there is a draw, the page has what checks it.
+  function check() {
+    if (window.ropelineDraw) ropelineDraw.show(status);
   }
 
   // The start in this visitor's own time zone.
@@ -307,7 +316,7 @@
     },
     tell: function (answer) {
       const before = status, back = page.classList.contains('away');
-      if (answer.state === 'new' && before.number) { // the place is gone; joining again is the visitor's choice
+      if (answer.state === 'new' && placed(before)) { // the place is gone; joining again is the visitor's choice
         stop();
         data.state = 'lost';
         return say(part.lost.textContent, true);
@@ -333,5 +342,6 @@
   tick();
   setInterval(tick, 500);
   progress();
+  check();
   put('live', data.live);
 })();
