@@ -520,6 +520,25 @@ func draws(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("AnIdentityInsideIsToldItsNumberNotItsIndex", func(t *testing.T) {
+		r, g, start, line := early(t, open(t), usual, 6)
+		known := r.visitors(1)
+		known[0].Identity = "a"
+		k := g.joinBatch("before", known)[0]
+		g.keep(k)
+		line = append(line, k)
+		r.start(start)
+		r.drawn(g.mapAll(), line...)
+		r.pass(time.Second)
+		session := g.enter(k)
+		again := r.visitors(1)
+		again[0].Identity = "a"
+		g.joinBatch("after", again)
+		if p := g.record.places[0]; p.Admission != session || session.Number != k.number {
+			t.Fatalf("the session is %+v, and the identity was told %+v", session, p.Admission)
+		}
+	})
+
 	t.Run("AFullLineTakesNoMoreIndexes", func(t *testing.T) {
 		_, g, _, _ := early(t, open(t), with(usual, func(l *admission.Limits) { l.MaxQueue = 4 }), 3)
 		g.wantFull(g.join(2), false, true)

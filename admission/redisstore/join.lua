@@ -8,10 +8,12 @@ local IDENTITY_TIME = 7 * 24 * 3600
 -- too many wait.
 local NONE, FULL = 0, -1
 
-local places = {} -- number (or one of these), position, until, max, retry after, whether it is an index, visitor of each
+-- Of each: number (or one of these), position, number, until and max of its
+-- session, retry after, whether the first number is an index, visitor.
+local places = {}
 local function place(n, position, visitor, s, retry)
   if indexed(n) then position = 0 end
-  places[#places + 1] = { n, position, s and s[3] or 0, s and s[4] or 0, retry or 0, indexed(n) and 1 or 0, visitor }
+  places[#places + 1] = { n, position, s and s[2] or 0, s and s[3] or 0, s and s[4] or 0, retry or 0, indexed(n) and 1 or 0, visitor }
 end
 
 local function identityKey(identity) return 'user:queue:' .. tag .. ':' .. identity end

@@ -117,6 +117,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"the value can be changed", "if words.draw_source ~= '' and words.draw_beacon == '' then", "if words.draw_source ~= '' then", "draw/WithASourceTheDrawWaitsForItsValue"},
 	{"drawn without the value", " and (words.draw_source == '' or words.draw_beacon ~= '') then", " then", "draw/WithASourceTheDrawWaitsForItsValue"},
 	{"an identity whose place is over has it for ever", "if n == over and indexed(n) then return false end", "", "draw/AnIdentityHasItsIndexAndANewPlaceWhenThatIsOver"},
+	{"an index is told as the number of a session", "{ n, position, s and s[2] or 0,", "{ n, position, s and n or 0,", "draw/AnIdentityInsideIsToldItsNumberNotItsIndex"},
 	{"a reset keeps the draw", "words.draw_key, words.draw_source, words.draw_beacon = '', '', ''", "", "draw/AResetBeginsAnotherDraw"},
 	{"a floor with N goes unnoticed", "F_EPOCH == S.epoch and (F_DRAWN > 0 and S.drawn == 0 or", "F_EPOCH == S.epoch and (false or", "draw/ACopyFromBeforeAMovedStartGivesNoMoreIndexes"},
 	{"the key is lost with the line", "if words.draw_key == '' then words.draw_key, words.draw_source = key, source end", "", "draw/ALossInThePrequeueKeepsEveryoneInTheDraw"},

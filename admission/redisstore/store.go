@@ -250,24 +250,24 @@ func (s *Store) Join(ctx context.Context, call admission.Call, batch string, new
 	return h, places, nil
 }
 
-// placeOf reads number, position, until, max, retry after, whether it is an
-// index, and visitor.
+// placeOf reads number, position, number, until and max of a session, retry
+// after, whether the first number is an index, and visitor.
 func placeOf(row any) (admission.Place, error) {
 	parts, ok := row.([]any)
-	if !ok || len(parts) != 7 {
+	if !ok || len(parts) != 8 {
 		return admission.Place{}, errAnswer
 	}
-	n, err := integers(parts[:6])
-	visitor, ok := parts[6].(string)
+	n, err := integers(parts[:7])
+	visitor, ok := parts[7].(string)
 	if err != nil || !ok {
 		return admission.Place{}, errAnswer
 	}
 	if n[0] < 0 {
 		return admission.Place{Full: true}, nil
 	}
-	p := admission.Place{Number: n[0], Indexed: n[5] != 0, Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[4]) * time.Microsecond}
-	if n[2] != 0 {
-		p.Admission = admission.Admission{Visitor: visitor, Number: n[0], Until: admission.Instant(n[2]), Max: admission.Instant(n[3])}
+	p := admission.Place{Number: n[0], Indexed: n[6] != 0, Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[5]) * time.Microsecond}
+	if n[3] != 0 {
+		p.Admission = admission.Admission{Visitor: visitor, Number: n[2], Until: admission.Instant(n[3]), Max: admission.Instant(n[4])}
 	}
 	return p, nil
 }
