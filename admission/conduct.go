@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -174,7 +173,7 @@ func (r *Room) conduct(ctx context.Context, was, v *view) (again bool) {
 			r.lottery = &lottery{Lots: lots, epoch: v.Epoch, numbers: map[int64]*[blockBits]int64{}}
 		}
 		if !v.Draw.Mapped {
-			pieces, done := r.lottery.pieces(v, time.Now().Add(2*Tick))
+			pieces, done := r.lottery.pieces(v)
 			if !done {
 				return false // the next tick goes on
 			}
@@ -228,7 +227,12 @@ type lottery struct {
 	*Lots
 	epoch   int64
 	numbers map[int64]*[blockBits]int64 // by block of indexes; 0: not found yet
+	found   int64                       // since the last call of pieces
 }
+
+// mostFound is about how many numbers are found at a tick, which takes them less
+// than half a second: a view older than three is of no use to visitors.
+const mostFound = 1 << 19
 
 func (l *lottery) number(index int64) int64 {
 	b := l.numbers[index>>blockShift]
@@ -239,13 +243,15 @@ func (l *lottery) number(index int64) int64 {
 	n := &b[index&(blockBits-1)]
 	if *n == 0 {
 		*n = l.Number(index)
+		l.found++
 	}
 	return *n
 }
 
-// pieces returns the maps of a view up to N by number; false: not by the time
-// given.
-func (l *lottery) pieces(v *view, by time.Time) ([]Piece, bool) {
+// pieces returns the maps of a view up to N by number; false: too many are to be
+// found at once, and the next call goes on.
+func (l *lottery) pieces(v *view) ([]Piece, bool) {
+	l.found = 0
 	var all []Piece
 	for _, kind := range []struct {
 		Map
@@ -256,7 +262,7 @@ func (l *lottery) pieces(v *view, by time.Time) ([]Piece, bool) {
 			if words == nil {
 				continue
 			}
-			if time.Now().After(by) {
+			if l.found >= mostFound {
 				return nil, false
 			}
 			p := Piece{From: (kind.first + int64(i)) << blockShift, Bits: words[:]}
