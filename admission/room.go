@@ -79,12 +79,13 @@ type Room struct {
 	lottery  *lottery              // a draw that is being made; the tick's own
 	sessions sync.Map              // visitor → *stay: every session this gateway has seen
 
-	joins  *commit[Newcomer, Place]
-	knocks *commit[Knock, Entry]
-	renews chan string // visitors whose session was used; never waited for
-	outage outage
-	secret Secret
-	shut   atomic.Bool
+	joins   *commit[Newcomer, Place]
+	knocks  *commit[Knock, Entry]
+	renews  chan string // visitors whose session was used; never waited for
+	endings *endings
+	outage  outage
+	secret  Secret
+	shut    atomic.Bool
 
 	journal Journal // nil: none; set before Run
 	sampled Sample  // the last that was told; the tick's own
@@ -101,7 +102,7 @@ func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secre
 	r := &Room{
 		id: id, gateway: gateway, secret: secret, store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
-		renews: make(chan string, 1024),
+		renews: make(chan string, 1024), endings: newEndings(),
 	}
 	r.ring.Store(ring)
 	r.settings.Store(&settings)
@@ -141,6 +142,7 @@ func (r *Room) Run(ctx context.Context) error {
 	work.Go(func() { r.joins.run(ctx) })
 	work.Go(func() { r.knocks.run(ctx) })
 	work.Go(func() { r.renew(ctx) })
+	work.Go(func() { r.bringEndings(ctx) })
 	work.Go(func() { r.keepTime(ctx) })
 	work.Wait()
 	return nil
@@ -227,6 +229,9 @@ func (r *Room) lift(f Floor) {
 // returning answers a visitor with a place; false where the place is over and
 // its holder is new.
 func (r *Room) returning(ctx context.Context, v *view, t *ticket, now Instant) (Verdict, bool) {
+	if r.isGone(t.visitor) {
+		return Verdict{}, false
+	}
 	if t.number == 0 {
 		return r.undrawn(v, t, now)
 	}
@@ -278,7 +283,7 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	}
 	t.binding = r.binding(visit)
 	switch a := place.Admission; {
-	case a.Visitor != "" && a.Until <= now: // an identity whose session ends in these seconds: it is new after them
+	case a.Visitor != "" && (a.Until <= now || r.isGone(a.Visitor)): // an identity whose session ends in these seconds: it is new after them
 		return r.hold(r.view.Load(), nil, now, HoldWaiting)
 	case a.Visitor != "":
 		return r.entered(place.Admission, t, now)

@@ -658,6 +658,14 @@ func (a *away) Admit(ctx context.Context, call admission.Call, k []admission.Kno
 	return s.Admit(ctx, call, k)
 }
 
+func (a *away) Leave(ctx context.Context, call admission.Call, d []admission.Departure) (admission.Head, error) {
+	s, err := a.reach(ctx)
+	if err != nil {
+		return admission.Head{}, err
+	}
+	return s.Leave(ctx, call, d)
+}
+
 func (a *away) Renew(ctx context.Context, call admission.Call, v []string) (admission.Head, []admission.Entry, error) {
 	s, err := a.reach(ctx)
 	if err != nil {

@@ -194,6 +194,9 @@ func (a *answer) WriteHeader(status int) {
 	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		a.status = status
 	}
+	if status < 200 {
+		delete(a.Header(), commandHeader) // ReverseProxy passes early hints on by itself
+	}
 	a.rearm()
 	a.ResponseWriter.WriteHeader(status)
 }

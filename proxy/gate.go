@@ -37,9 +37,11 @@ type Room interface {
 	// Shut has the room let no one in for as long as what it leads to does not
 	// answer. It never waits.
 	Shut(shut bool)
-	// Converted notes that the shop counts a session as a success. It never
-	// waits.
+	// Converted notes that the shop counts a session as a success, End ends it,
+	// and Extend has it last as if it were used now. None of them waits.
 	Converted(s admission.Session)
+	End(s admission.Session)
+	Extend(s admission.Session)
 }
 
 // Holder answers who is held, with a page or with JSON. v.Status is what the

@@ -18,5 +18,7 @@ func (missing) Arrive(context.Context, admission.Visit) admission.Verdict {
 }
 
 func (missing) Stay(context.Context, admission.Session) (time.Time, bool) { return time.Time{}, false }
+func (missing) End(admission.Session)                                     {}
+func (missing) Extend(admission.Session)                                  {}
 func (missing) Shut(bool)                                                 {}
 func (missing) Converted(admission.Session)                               {}

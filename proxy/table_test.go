@@ -16,6 +16,8 @@ type noRoom struct{}
 
 func (noRoom) Arrive(context.Context, admission.Visit) admission.Verdict { return admission.Verdict{} }
 func (noRoom) Stay(context.Context, admission.Session) (time.Time, bool) { return time.Time{}, false }
+func (noRoom) End(admission.Session)                                     {}
+func (noRoom) Extend(admission.Session)                                  {}
 func (noRoom) Shut(bool)                                                 {}
 func (noRoom) Converted(admission.Session)                               {}
 

@@ -85,6 +85,9 @@ const (
 	// set dozens of cookies stay below 64 KiB.
 	maxAnswerHeader = 256 << 10
 
+	// commandHeader is what the shop tells the gateway by.
+	commandHeader = "Ropeline-Command"
+
 	// copySize is the piece in which answers are copied, in bytes.
 	copySize = 32 << 10
 
@@ -281,6 +284,10 @@ func (u *Upstream) serve(x *exchange, r *http.Request) {
 		defer u.gateway.tunnels.Add(-1)
 	}
 	u.proxy.ServeHTTP(&x.answer, r)
+	// Trailers are written after this.
+	h := x.answer.Header()
+	delete(h, commandHeader)
+	delete(h, http.TrailerPrefix+commandHeader)
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -449,6 +456,7 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
 	x.obey(res.Header)
+	delete(res.Trailer, commandHeader) // it would be announced
 	if x.asset && !isAsset(res) {
 		return errNotAsset
 	}
@@ -480,17 +488,29 @@ func (u *Upstream) answered(res *http.Response) error {
 // obey takes the shop's words to the gateway out of its answer's headers: no
 // visitor sees them. One for a visitor without a session says nothing.
 func (x *exchange) obey(h http.Header) {
-	commands := h["Ropeline-Command"]
+	commands := h[commandHeader]
 	if commands == nil {
 		return
 	}
-	delete(h, "Ropeline-Command")
-	if x.verdict.Session.Visitor == "" {
+	delete(h, commandHeader)
+	session := x.verdict.Session
+	if session.Visitor == "" {
 		return
 	}
-	for _, command := range commands {
-		if command == "converted" {
-			x.route.Activity.Room.Converted(x.verdict.Session)
+	room := x.route.Activity.Room
+	for _, line := range commands {
+		for command := range strings.SplitSeq(line, ",") {
+			switch strings.TrimSpace(command) {
+			case "converted":
+				room.Converted(session)
+			case "extend":
+				room.Extend(session)
+			case "end":
+				room.End(session)
+				// What this very request may have brought is of no more use.
+				x.verdict.Queue, x.verdict.Admission = admission.Ticket{}, admission.Ticket{}
+				x.verdict.DropQueue, x.verdict.DropAdmission = true, true
+			}
 		}
 	}
 }

@@ -337,11 +337,74 @@ func TestUpstream_TrailersOfClientsAreDropped(t *testing.T) {
 }
 
 func TestUpstream_CommandsNeverReachTheVisitor(t *testing.T) {
-	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Ropeline-Command", "extend") })
+	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Ropeline-Command", "extend")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Trailer", "Ropeline-Command, X-Sum")
+		io.WriteString(w, "the shop")
+		w.Header().Set("X-Sum", "42")
+		w.Header().Set(http.TrailerPrefix+"Ropeline-Command", "end")
+	})
 	g := open(t, shop.URL)
 	for _, path := range []string{"/drop", "/about"} {
-		if res, _ := g.ask(browser(t), "GET", path, "", navigation); res.Header["Ropeline-Command"] != nil {
-			t.Errorf("%s: the visitor gets %q", path, res.Header["Ropeline-Command"])
+		conn := g.dial()
+		fmt.Fprint(conn, crlf("GET "+path+" HTTP/1.1\nHost: s\nAccept: text/html\nConnection: close\n\n"))
+		whole, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(whole), "Ropeline-Command") || !strings.Contains(string(whole), "X-Sum: 42") {
+			t.Errorf("%s: the visitor gets %q", path, whole)
+		}
+	}
+}
+
+func TestUpstream_AShopEndsASession(t *testing.T) {
+	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/thanks") {
+			w.Header().Set("Ropeline-Command", "converted, end")
+		}
+	})
+	g := open(t, shop.URL)
+	b := browser(t)
+	g.ask(b, "GET", "/drop", "", navigation)
+	next := browser(t)
+	if res, _ := g.ask(next, "GET", "/drop", ""); res.StatusCode != 503 {
+		t.Fatalf("the second visitor got %d, want to wait", res.StatusCode)
+	}
+	// A client may say what it likes, and so may a page of no activity.
+	g.ask(b, "GET", "/drop", "", navigation, "Ropeline-Command: end")
+	g.ask(b, "GET", "/thanks", "", navigation)
+	if res, _ := g.ask(b, "GET", "/drop", "", navigation); res.StatusCode != 200 || shop.hits() != 4 {
+		t.Fatalf("got %d after no one ended the session", res.StatusCode)
+	}
+	at := mustURL(t, g.url)
+	jar := b.Jar.Cookies(&at)
+	res, _ := g.ask(b, "GET", "/drop/thanks", "", navigation)
+	if res.StatusCode != 200 || len(b.Jar.Cookies(&at)) != 0 {
+		t.Errorf("got %d and keeps %v, want the answer and no cookie", res.StatusCode, b.Jar.Cookies(&at))
+	}
+	before := shop.hits()
+	var lines string
+	for _, c := range jar {
+		lines += c.Name + "=" + c.Value + "; "
+	}
+	if res, body := g.ask(http.DefaultClient, "GET", "/drop", "", "Cookie: "+lines); res.StatusCode != 503 || shop.hits() != before {
+		t.Errorf("with the cookies of before got %d %s, want to wait as someone new", res.StatusCode, body)
+	}
+	eventually(t, "the next has the seat", func() bool {
+		res, _ := g.ask(next, "GET", "/drop", "")
+		return res.StatusCode == 200
+	})
+}
+
+func TestUpstream_AShopThatEndsAtOnceLeavesNoTicket(t *testing.T) {
+	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Ropeline-Command", "end") })
+	g := open(t, shop.URL)
+	res, _ := g.ask(http.DefaultClient, "GET", "/drop", "", navigation)
+	for _, c := range res.Cookies() {
+		if c.Value != "" {
+			t.Errorf("the visitor gets the cookie %s of a session that is over", c.Name)
 		}
 	}
 }
