@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -400,5 +401,109 @@ func TestPool_MaxConnsHoldsAndThenRefuses(t *testing.T) {
 	_ = g.stop()
 	if u.slots.taken != 0 || u.members[0].active.Load() != 0 {
 		t.Errorf("%d slots and %d requests are left", u.slots.taken, u.members[0].active.Load())
+	}
+}
+
+// Visitors who are inside go on asking while one of three servers dies, is gone
+// for a while, and comes back.
+func TestPool_AServerThatDiesUnderLoadIsLeftOutAtOnce(t *testing.T) {
+	tell := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the shop") }
+	a, b := openShop(t, nil), openShop(t, nil)
+	dies := openAt(t, freeAddress(t), tell)
+	g := open(t, "", func(s *setup) {
+		s.limits.Capacity, s.limits.RatePerHour, s.limits.Burst = 0, 0, 1
+		s.shop = func(u *UpstreamSettings) { *u = shopAt(t, a.URL, dies.URL, b.URL); u.Retries = 1 }
+	})
+	stop := make(chan struct{})
+	var answers, inARow atomic.Int64
+	var work sync.WaitGroup
+	for i := range 8 {
+		work.Go(func() {
+			visitor, failed := browser(t), false
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				// Half of them send what cannot be sent twice.
+				method, body := "GET", ""
+				if i%2 == 1 {
+					method, body = "POST", "order"
+				}
+				r, err := http.NewRequest(method, g.url+"/drop", strings.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Header.Set("Accept", "text/html")
+				res, err := visitor.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				switch {
+				case res.StatusCode == 200:
+					answers.Add(1)
+					failed = false
+				case method == "GET":
+					t.Errorf("a visitor inside got %d for a GET", res.StatusCode)
+				case failed:
+					inARow.Add(1)
+				default:
+					failed = true
+				}
+			}
+		})
+	}
+	more := func(n int64) {
+		from := answers.Load()
+		eventually(t, "visitors go on", func() bool { return answers.Load() >= from+n })
+	}
+	more(100)
+	address := dies.Listener.Addr().String()
+	dies.CloseClientConnections()
+	dies.Close()
+	more(200)
+	if up := g.count("ropeline_upstream_server_up", dies.URL, "shop"); up != 0 {
+		t.Errorf("the dead server is said to be up: %v", up)
+	}
+	back := openAt(t, address, tell)
+	eventually(t, "it is asked again", func() bool { return back.hits() > 0 })
+	more(50)
+	close(stop)
+	work.Wait()
+	if got := inARow.Load(); got > 0 {
+		t.Errorf("visitors met the dead server twice in a row, %d times", got)
+	}
+	if state := g.breakerState(); state != 0 {
+		t.Errorf("the breaker is in state %d for one server of three", state)
+	}
+}
+
+func TestBudget_EarnsATenthOfTheRequests(t *testing.T) {
+	var b budget
+	spend := func() (n int) {
+		for b.spend() {
+			n++
+		}
+		return n
+	}
+	if got := spend(); got != 10 {
+		t.Errorf("a full budget has %d retries, want 10", got)
+	}
+	for range 35 {
+		b.earn()
+	}
+	if got := spend(); got != 3 {
+		t.Errorf("35 requests earn %d retries, want 3", got)
+	}
+	for range 10_000 {
+		b.earn()
+	}
+	if got := spend(); got != 10 {
+		t.Errorf("many requests earn %d retries, want no more than 10 at once", got)
 	}
 }

@@ -123,7 +123,7 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 16)
+	fields := make([]zap.Field, 0, 17)
 	fields = append(fields,
 		zap.String("method", clip(r.Method, 32)),
 		zap.String("host", clip(r.Host, 256)),
@@ -153,6 +153,9 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 		fields = append(fields,
 			zap.String("upstream", x.route.Upstream.settings.Name),
 			zap.Float64("upstream_ms", milliseconds(x.upstream)))
+		if len(x.route.Upstream.members) > 1 {
+			fields = append(fields, zap.String("server", x.member.url))
+		}
 	}
 	line.Write(fields...)
 }

@@ -27,7 +27,8 @@ local function setLimits()
   for i = 1, #all, 2 do
     local theirs, j = {}, 0
     for word in string.gmatch(all[i + 1], '%S+') do
-      theirs[NAMES[j] or 'heard'] = tonumber(word)
+      local name = j == 0 and 'heard' or NAMES[j]
+      if name then theirs[name] = tonumber(word) end -- else a newer build's
       j = j + 1
     end
     if S.at - theirs.heard > HEARD then
