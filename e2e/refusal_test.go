@@ -217,11 +217,15 @@ func TestUpstream_DownIsABrandedAnswerAndPlacesAreKept(t *testing.T) {
 		t.Errorf("shop away: the visitor who waits got %+v, want number %d", got, place.Number)
 	}
 
-	// The turn of who waits comes while the shop is away, and is not lost.
+	// The seat falls free while the shop is away, and no one is sent there.
 	inside.Leave(t)
-	eventually(t, "the turn comes", func() bool { return waiting.Status(t).State == "ready" })
-	if got := waiting.Open(t, "/drop"); got.Code != http.StatusBadGateway {
-		t.Errorf("entering while the shop is away: got %d, want 502", got.Code)
+	eventually(t, "who waits is told that the line is paused", func() bool {
+		got, err := waiting.do(t.Context(), http.MethodGet, "/drop", false)
+		return err == nil && strings.Contains(got.Body, `"code":"PAUSED"`)
+	})
+	g.Log.Await(t, 0, "the room is shut", func(l entry) bool { return l["message"] == "room shut, its upstream is down" })
+	if got := waiting.Status(t); got.Number != place.Number || got.State != "waiting" {
+		t.Errorf("shop away, and a seat free: the visitor who waits got %+v, want number %d", got, place.Number)
 	}
 	shop.Open()
 	waiting.Enter(t)

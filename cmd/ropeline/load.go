@@ -138,26 +138,32 @@ func (g *gateway) offers(c *config.Config) []offer {
 	return all
 }
 
+// upstreamSettings are those of an upstream of the file.
+func upstreamSettings(u config.Upstream) proxy.UpstreamSettings {
+	servers := make([]proxy.UpstreamServer, len(u.Servers))
+	for i, s := range u.Servers {
+		servers[i] = proxy.UpstreamServer{URL: *s.URL, Weight: s.Weight}
+	}
+	return proxy.UpstreamSettings{
+		Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
+		Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
+		Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
+		MaxConns: u.MaxConns, Retries: u.Retries,
+		Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader,
+		Body: u.Timeouts.Body, Idle: u.Timeouts.Idle,
+		HTTP2: u.Protocol == "http2",
+		Trust: proxy.UpstreamTLS{
+			CA: u.TLS.CAText, ServerName: u.TLS.ServerName,
+			Cert: u.TLS.CertText, Key: u.TLS.KeyText.Reveal(), SkipVerify: u.TLS.SkipVerify,
+		},
+	}
+}
+
 // table makes the routing table of a checked file.
 func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened, shop *api.Verifier) (*proxy.Table, error) {
 	upstreams := make(map[string]*proxy.Upstream, len(c.Upstreams))
 	for _, u := range c.Upstreams {
-		servers := make([]proxy.UpstreamServer, len(u.Servers))
-		for i, s := range u.Servers {
-			servers[i] = proxy.UpstreamServer{URL: *s.URL, Weight: s.Weight}
-		}
-		made, err := g.front.Upstream(proxy.UpstreamSettings{
-			Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
-			Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
-			Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
-			MaxConns: u.MaxConns, Retries: u.Retries,
-			Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader, Body: u.Timeouts.Body, Idle: u.Timeouts.Idle,
-			HTTP2: u.Protocol == "http2",
-			Trust: proxy.UpstreamTLS{
-				CA: u.TLS.CAText, ServerName: u.TLS.ServerName,
-				Cert: u.TLS.CertText, Key: u.TLS.KeyText.Reveal(), SkipVerify: u.TLS.SkipVerify,
-			},
-		})
+		made, err := g.front.Upstream(upstreamSettings(u))
 		if err != nil {
 			return nil, fmt.Errorf("upstreams.%s: %w", u.Name, err)
 		}
