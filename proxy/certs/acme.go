@@ -103,9 +103,15 @@ func OpenACME(o ACMEOptions) *ACME {
 		template.ExternalAccount = &acme.EAB{KeyID: o.EABKeyID, MACKey: strings.TrimRight(o.EABKey, "=")}
 	}
 	a.issuer = certmagic.NewACMEIssuer(a.config, template)
-	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	a.config.Issuers = []certmagic.Issuer{issuer{a.issuer}}
 	return a
 }
+
+// issuer is an ACMEIssuer that certmagic does not know for one. It would tell the
+// CA which certificate each renewal replaces, and CAs refuse that from another
+// account than the one before: where an operator changed the e-mail address, and
+// with it the account, nothing would be renewed any more.
+type issuer struct{ *certmagic.ACMEIssuer }
 
 func portOf(a net.Addr) int {
 	if tcp, ok := a.(*net.TCPAddr); ok {
@@ -186,17 +192,18 @@ func (a *ACME) get(ctx context.Context, host string) {
 
 func (a *ACME) getOnce(ctx context.Context, host string) error {
 	_, err := a.config.CacheManagedCertificate(ctx, host)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Not interactive is what its name means: it returns when it is done.
-		if err = a.config.ObtainCertAsync(ctx, host); err == nil {
-			_, err = a.config.CacheManagedCertificate(ctx, host)
-		}
+	if err == nil {
+		return a.cache.RenewManagedCertificates(ctx) // what was stored may be due for long
 	}
-	if err != nil {
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// What was stored may be due for long.
-	return a.cache.RenewManagedCertificates(ctx)
+	// Not interactive is what its name means: it returns when it is done.
+	if err := a.config.ObtainCertAsync(ctx, host); err != nil {
+		return err
+	}
+	_, err = a.config.CacheManagedCertificate(ctx, host)
+	return err
 }
 
 // GetCertificate returns the certificate of the host that is asked for, if it is
