@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,8 +21,7 @@ type Breaker struct {
 }
 
 const (
-	breakerWindow = 10 * time.Second
-	breakerGrain  = time.Second
+	breakerSeconds = 10 // the window
 
 	// breakerTries is how many requests must be answered, one failure less than
 	// which opens the breaker again.
@@ -37,44 +37,122 @@ var (
 )
 
 // breaker keeps requests from an upstream that fails. A nil breaker keeps none.
+//
+// While it is closed, which is nearly always, a request that is answered takes
+// no lock: answers are counted by the second, and only failures, which are few,
+// are brought to the state machine.
 type breaker struct {
 	settings Breaker
 	two      *gobreaker.TwoStepCircuitBreaker[struct{}]
+	started  time.Time
+	open     atomic.Bool // or half open
+
+	// answered holds the answers of each second of the window: the second in
+	// the upper half, their count in the lower.
+	answered [breakerSeconds]atomic.Uint64
 }
 
 func newBreaker(upstream string, s Breaker, log *zap.Logger) *breaker {
 	if s.Requests <= 0 {
 		return nil
 	}
-	return &breaker{s, gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	b := &breaker{settings: s, started: time.Now()}
+	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        upstream,
 		MaxRequests: breakerTries,
-		Interval:    breakerWindow, BucketPeriod: breakerGrain,
+		Interval:    breakerSeconds * time.Second, BucketPeriod: time.Second,
 		Timeout: s.Pause,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			failed, all := float64(c.TotalFailures), float64(c.TotalFailures+c.TotalSuccesses)
+			failed := float64(c.TotalFailures)
+			all := failed + float64(b.answers())
 			return all >= float64(s.Requests) && failed >= all*s.Failures
 		},
 		IsExcluded: func(err error) bool { return err == errSender },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if to == gobreaker.StateClosed {
+				for i := range b.answered {
+					b.answered[i].Store(0) // of before
+				}
+			}
+			b.open.Store(to != gobreaker.StateClosed)
 			log.Warn("breaker moved", zap.String("upstream", upstream), zap.Stringer("from", from), zap.Stringer("to", to))
 		},
-	})}
+	})
+	return b
 }
 
-// allow asks whether a request may be sent. Its outcome is to be reported: nil,
-// errFailed or errSender.
-func (b *breaker) allow() (report func(error), err error) {
-	if b == nil {
-		return func(error) {}, nil
+// second is the one that the breaker is in. It begins at 1: a bucket of zeros
+// is of no second.
+func (b *breaker) second() uint64 { return uint64(time.Since(b.started)/time.Second) + 1 }
+
+// answer counts an answer.
+func (b *breaker) answer() {
+	now := b.second()
+	bucket := &b.answered[now%breakerSeconds]
+	for {
+		was := bucket.Load()
+		next := was + 1
+		if was>>32 != now {
+			next = now<<32 | 1
+		}
+		if bucket.CompareAndSwap(was, next) {
+			return
+		}
 	}
-	return b.two.Allow()
 }
 
-// broke notes that an answer, which was reported already, was broken off.
-func (b *breaker) broke() {
-	if report, err := b.allow(); err == nil {
+// answers counts those of the window.
+func (b *breaker) answers() (n uint64) {
+	now := b.second()
+	for i := range b.answered {
+		if v := b.answered[i].Load(); v>>32+breakerSeconds > now {
+			n += v & (1<<32 - 1)
+		}
+	}
+	return n
+}
+
+// failed notes a failure.
+func (b *breaker) failed() {
+	if b == nil {
+		return
+	}
+	if report, err := b.two.Allow(); err == nil {
 		report(errFailed)
+	}
+}
+
+// enter asks the breaker whether a request may be sent. Its outcome is to be
+// reported: nil, errFailed or errSender.
+func (x *exchange) enter(b *breaker) (err error) {
+	if b == nil {
+		return nil
+	}
+	if b.open.Load() {
+		x.judge, err = b.two.Allow()
+		return err
+	}
+	x.breaker = b
+	return nil
+}
+
+// report tells the breaker how the request ended, once.
+func (x *exchange) report(outcome error) {
+	if x.judge != nil {
+		x.judge(outcome)
+		x.judge = nil
+	}
+	b := x.breaker
+	if b == nil {
+		return
+	}
+	x.breaker = nil
+	switch {
+	case b.open.Load(): // it was closed when the request was sent: that says nothing of now
+	case outcome == nil:
+		b.answer()
+	case outcome == errFailed:
+		b.failed()
 	}
 }
 
@@ -94,14 +172,6 @@ func (b *breaker) state() int {
 
 func isOpen(err error) bool {
 	return errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
-}
-
-// report tells the breaker how the request ended, once.
-func (x *exchange) report(outcome error) {
-	if x.judge != nil {
-		x.judge(outcome)
-		x.judge = nil
-	}
 }
 
 // upstreamStates are what is known of the upstreams in use, read when

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
+	"go.uber.org/zap"
 )
 
 // crowd asks n times, a few at a time, and counts the statuses; 0 is an answer
@@ -328,5 +329,45 @@ func TestBreaker_OutlivesAReload(t *testing.T) {
 	next.Breaker.Requests = 0
 	if u := g.upstream(next); u.breaker != nil || u.breaker.state() != 0 {
 		t.Error("there is a breaker where none was wished for")
+	}
+}
+
+func TestBreaker_WhoLeavesWhileItTriesSaysNothing(t *testing.T) {
+	b := newBreaker("shop", Breaker{Requests: 2, Failures: .5, Pause: time.Nanosecond}, zap.NewNop())
+	request := func(outcome error) {
+		t.Helper()
+		x := &exchange{}
+		if err := x.enter(b); err != nil {
+			t.Fatalf("in state %d a request is kept away: %v", b.state(), err)
+		}
+		x.report(outcome)
+		x.report(errFailed) // once is enough
+	}
+	early := &exchange{}
+	if err := early.enter(b); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		request(errSender)
+	}
+	request(nil)
+	if got := b.answers(); got != 1 || b.state() != 0 {
+		t.Fatalf("in state %d with %d answers, want it closed with one", b.state(), got)
+	}
+	request(errFailed)
+	eventually(t, "it is half open", func() bool { return b.state() == 1 })
+	early.report(nil)
+	for range breakerTries - 1 {
+		request(nil)
+	}
+	for range 10 {
+		request(errSender)
+	}
+	if b.state() != 1 {
+		t.Fatalf("in state %d after visitors left, want it half open", b.state())
+	}
+	request(nil)
+	if b.state() != 0 || b.answers() != 0 {
+		t.Errorf("in state %d with %d answers of before, want it closed and none", b.state(), b.answers())
 	}
 }

@@ -39,7 +39,8 @@ type exchange struct {
 	upstream time.Duration // how long its headers took; 0: none came
 	member   *member       // the server that was asked last; nil: none
 	counted  bool          // it is among the member's requests under way
-	judge    func(error)   // tells the breaker how it ended; nil: it knows
+	breaker  *breaker      // wants to know how it ends; nil: it knows
+	judge    func(error)   // the same, of a breaker that is not closed
 
 	// cut ends a WebSocket, which the server no longer knows of. It is set
 	// only for those.

@@ -87,7 +87,11 @@ func (u *Upstream) watch(ctx context.Context, m *member) {
 		}
 		switch {
 		case m.refused.Load():
-			next.Reset(jitter(look))
+			wait := look
+			if u.settings.Health.Path != "" {
+				wait = min(look, interval)
+			}
+			next.Reset(jitter(wait))
 			look = min(2*look, longestLook)
 		case u.settings.Health.Path != "":
 			next.Reset(jitter(interval))
@@ -125,7 +129,7 @@ func (u *Upstream) tryAgain(ctx context.Context) {
 		if u.breaker.state() != 1 {
 			continue
 		}
-		report, err := u.breaker.allow()
+		report, err := u.breaker.two.Allow()
 		if err != nil {
 			continue // visitors try
 		}

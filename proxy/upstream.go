@@ -255,8 +255,8 @@ func (u *Upstream) start() {
 
 // serve passes one request on and its answer back.
 func (u *Upstream) serve(x *exchange, r *http.Request) {
-	var err error
-	if x.judge, err = u.breaker.allow(); err != nil {
+	err := x.enter(u.breaker)
+	if err != nil {
 		u.fault(&x.answer, r, err)
 		return
 	}
@@ -564,7 +564,7 @@ func (u *Upstream) failed(reason string) {
 func (u *Upstream) cut(x *exchange) {
 	u.failed(reasonCut)
 	if x.body.begun.Load() == x.body.whole.Load() {
-		u.breaker.broke()
+		u.breaker.failed()
 		x.member.failed(u.gateway.clock(), false)
 	}
 }
