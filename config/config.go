@@ -63,7 +63,7 @@ type TLS struct {
 	Mode     string     `key:"mode" default:"off" enum:"off|acme|files|internal" doc:"Where certificates come from. off: no HTTPS; acme: from a CA, for the host names of the routes; files: from tls.files; internal: from a CA that the gateway makes itself and no browser trusts, for development."`
 	Files    []CertFile `key:"files" doc:"The certificates of mode files. A visitor who names none of their hosts gets the first."`
 	ACME     ACME       `key:"acme" doc:"The CA of mode acme."`
-	Redirect bool       `key:"redirect" default:"true" doc:"Send visitors from HTTP to HTTPS, where there is HTTPS."`
+	Redirect bool       `key:"redirect" default:"true" doc:"Send visitors from HTTP to HTTPS, where there is a certificate for the host."`
 	HSTS     HSTS       `key:"hsts" doc:"Strict-Transport-Security, on answers over HTTPS to which the shop set none."`
 }
 

@@ -177,8 +177,7 @@ func TestTLS_WithoutTheCA(t *testing.T) {
 	t.Parallel()
 	ca, shop := certstest.Start(t, time.Hour, nil), openShop(t)
 	ca.Stop()
-	tls := strings.Replace(acme(ca), "tls: {", "tls: {redirect: false, ", 1)
-	g := start(t, secured(shop, tls))
+	g := start(t, secured(shop, acme(ca)))
 	ca.Aim(strings.TrimPrefix(g.Public, "http://"), g.secure())
 	g.Log.Await(t, 0, "that the CA is not reached", func(l entry) bool { return l["level"] == "error" && l["message"] == "will retry" })
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.Public+"/", nil)
@@ -198,6 +197,9 @@ func TestTLS_WithoutTheCA(t *testing.T) {
 		certificate = g.shown(ca.Roots)
 		return certificate != nil
 	})
+	if a, err := newVisitor(t, g).send(request); err != nil || a.Header.Get("Location") == "" {
+		t.Errorf("over HTTP a visitor got %d, %v; want to be sent to HTTPS now", a.Code, err)
+	}
 	ca.Stop()
 	g.Kill()
 	g.Restart()

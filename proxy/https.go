@@ -21,8 +21,9 @@ type HTTPS struct {
 	// shop's; empty: none.
 	HSTS string
 
-	// Redirect has requests that come over plain HTTP sent to HTTPS.
-	Redirect bool
+	// Redirect reports whether requests for a host that come over plain HTTP are
+	// sent to HTTPS; nil: none are.
+	Redirect func(host string) bool
 
 	// Challenge answers a CA's question over plain HTTP, where it is one that
 	// this gateway or another has caused; nil: none has.
@@ -52,17 +53,21 @@ func (s *Server) http2() *http.HTTP2Config {
 	}
 }
 
-// handshakes is where the server's own remarks go on the HTTPS listener. Scanners
-// fail to shake hands all day: those are counted, and told at debug.
-type handshakes struct{ gateway *Gateway }
+// remarks is where the server's own remarks go on the HTTPS listener. Scanners
+// fail to shake hands, or to speak HTTP/2, all day: that is counted, and told at
+// debug.
+type remarks struct{ gateway *Gateway }
 
-func (h handshakes) Write(p []byte) (int, error) {
+func (r remarks) Write(p []byte) (int, error) {
 	level := zap.WarnLevel
-	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
+	switch {
+	case bytes.HasPrefix(p, []byte("http: TLS handshake error")):
 		level = zap.DebugLevel
-		h.gateway.metrics.handshakeErrors.Inc()
+		r.gateway.metrics.handshakeErrors.Inc()
+	case bytes.HasPrefix(p, []byte("http2: server connection error")): // CountError has counted it
+		level = zap.DebugLevel
 	}
-	h.gateway.log.Named("http").Log(level, string(bytes.TrimSpace(p)))
+	r.gateway.log.Named("http").Log(level, string(bytes.TrimSpace(p)))
 	return len(p), nil
 }
 
@@ -87,13 +92,13 @@ func (p plain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := p.gateway.table.Load()
-	if asked || !p.https.Redirect || t == nil {
+	if asked || p.https.Redirect == nil || t == nil {
 		p.gateway.ServeHTTP(w, r)
 		return
 	}
 	name, ok := hostName(r.Host)
 	who := t.proxies.Read(r)
-	if !ok || !t.knows(name) || r.URL.Opaque != "" || r.URL.User != nil || refusedMethod(r.Method) || who.Secure {
+	if !ok || !t.knows(name) || r.URL.Opaque != "" || r.URL.User != nil || refusedMethod(r.Method) || who.Secure || !p.https.Redirect(name) {
 		p.gateway.ServeHTTP(w, r)
 		return
 	}

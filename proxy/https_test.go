@@ -43,7 +43,7 @@ func secured(t testing.TB, change ...func(*HTTPS)) (func(*setup), *x509.CertPool
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &HTTPS{Listener: l, Config: certs.Config(ca), Redirect: true}
+	h := &HTTPS{Listener: l, Config: certs.Config(ca), Redirect: func(string) bool { return true }}
 	for _, c := range change {
 		c(h)
 	}
@@ -151,6 +151,7 @@ func TestHTTPS_SpeaksTLS12And13(t *testing.T) {
 func TestHTTPS_PlainRequestsAreRedirected(t *testing.T) {
 	shop := openShop(t, nil)
 	https, _ := secured(t, func(h *HTTPS) {
+		h.Redirect = func(host string) bool { return host != "new.test" }
 		h.Challenge = func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.HasSuffix(r.URL.Path, "/ours") {
 				return false
@@ -165,6 +166,7 @@ func TestHTTPS_PlainRequestsAreRedirected(t *testing.T) {
 			for i := range s.Routes {
 				s.Routes[i].Host = "shop.test"
 			}
+			s.Routes = append(s.Routes, Route{Host: "new.test", Path: "/", Upstream: s.Routes[0].Upstream})
 		}
 	})
 	_, port, _ := net.SplitHostPort(g.secure)
@@ -174,6 +176,7 @@ func TestHTTPS_PlainRequestsAreRedirected(t *testing.T) {
 		{"named port", "GET / HTTP/1.1\nHost: shop.test:8080\n\n", "https://shop.test:" + port + "/", ""},
 		{"two slashes", "GET //evil.test/x HTTP/1.1\nHost: shop.test\n\n", "https://shop.test//evil.test/x", ""},
 		{"unknown host", "GET / HTTP/1.1\nHost: evil.test\nAccept: text/plain\n\n", "", `"UNKNOWN_HOST"`},
+		{"host without a certificate", "GET /about HTTP/1.1\nHost: new.test\n\n", "", "the shop"},
 		{"behind a proxy that speaks HTTPS", "GET /about HTTP/1.1\nHost: shop.test\nX-Forwarded-Proto: https\n\n", "", "the shop"},
 		{"challenge of the gateway", "GET /.well-known/acme-challenge/ours HTTP/1.1\nHost: shop.test\n\n", "", "proof"},
 		{"challenge of the shop", "GET /.well-known/acme-challenge/theirs HTTP/1.1\nHost: shop.test\n\n", "", "the shop"},
@@ -212,7 +215,7 @@ func TestHTTPS_TellsToStayUnlessTheShopDoes(t *testing.T) {
 		}
 		io.WriteString(w, "the shop")
 	})
-	https, roots := secured(t, func(h *HTTPS) { h.HSTS, h.Redirect = ours, false })
+	https, roots := secured(t, func(h *HTTPS) { h.HSTS, h.Redirect = ours, nil })
 	g := open(t, shop.URL, https)
 	b := g.safeBrowser(roots)
 	for path, want := range map[string]string{"/about": ours, "/hints": ours, "/theirs": theirs, "/_ropeline/status?activity=123": ours} {
@@ -276,6 +279,38 @@ func TestHTTPS_HandshakeThatStallsIsClosed(t *testing.T) {
 	defer conn.Close()
 	conn.Write([]byte{22, 3, 1, 1}) // the begin of a ClientHello
 	io.Copy(io.Discard, conn)       // or the test never ends
+}
+
+func TestHTTPS_WhatScannersDoIsCountedAndNotWarnedOf(t *testing.T) {
+	j := &journal{}
+	https, roots := secured(t)
+	g := open(t, openShop(t, nil).URL, https, func(s *setup) { s.options.Log = j.logger() })
+	conn, err := net.Dial("tcp", g.secure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: s\r\n\r\n")
+	io.Copy(io.Discard, conn) // until it is closed, or the test never ends
+	conn.Close()
+	c := g.http2(roots)
+	c.WriteData(1, true, nil) // of a stream that was never opened
+	if err := c.await(func(f http2.Frame) bool { return f.Header().Type == http2.FrameGoAway }); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.count("ropeline_tls_handshake_errors_total"); got != 1 {
+		t.Errorf("%v failed handshakes are counted, want 1", got)
+	}
+	if got := g.count("ropeline_http2_errors_total", "conn_PROTOCOL_ERROR_data_on_idle"); got != 1 {
+		t.Errorf("%v broken connections are counted, want 1", got)
+	}
+	for _, line := range j.lines(t) {
+		if line["level"] == "warn" || line["level"] == "error" {
+			t.Errorf("the log warns: %v", line["msg"])
+		}
+	}
 }
 
 // wire is a bare HTTP/2 connection.
@@ -419,7 +454,7 @@ func TestHTTP2_StreamsOpenedAndResetAreBounded(t *testing.T) {
 
 func TestConns_OneNetworkHasSoManyAtMost(t *testing.T) {
 	https, roots := secured(t)
-	g := open(t, openShop(t, nil).URL, https, func(s *setup) { s.server.ConnsPerNetwork = 3; s.server.HTTPS.Redirect = false })
+	g := open(t, openShop(t, nil).URL, https, func(s *setup) { s.server.ConnsPerNetwork = 3; s.server.HTTPS.Redirect = nil })
 	answers := func(conn net.Conn) bool {
 		fmt.Fprint(conn, "GET /about HTTP/1.1\r\nHost: s\r\n\r\n")
 		_, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -148,7 +148,7 @@ func (s *Server) server(base context.Context, h *HTTPS) *http.Server {
 		protocols.SetHTTP2(true)
 		server.TLSConfig = h.Config
 		server.HTTP2 = s.http2()
-		server.ErrorLog = stdlog.New(handshakes{s.gateway}, "", 0)
+		server.ErrorLog = stdlog.New(remarks{s.gateway}, "", 0)
 		if h.HSTS != "" {
 			server.Handler = strictly{s.gateway, h.HSTS}
 		}

@@ -29,6 +29,7 @@ type certificates struct {
 
 	run       func(context.Context) error
 	want      func(hosts []string)                          // after each load
+	has       func(host string) bool                        // there is one now
 	ends      func() map[string]time.Time                   // by host
 	challenge func(http.ResponseWriter, *http.Request) bool // nil: no CA asks
 }
@@ -40,6 +41,7 @@ func openCertificates(c *config.Config, vault certs.Vault, secret admission.Secr
 		tickets: certs.NewTickets(secret),
 		run:     func(ctx context.Context) error { <-ctx.Done(); return nil },
 		want:    func([]string) {},
+		has:     func(string) bool { return true },
 		ends:    func() map[string]time.Time { return nil },
 	}
 	switch c.TLS.Mode {
@@ -63,7 +65,8 @@ func openCertificates(c *config.Config, vault certs.Vault, secret admission.Secr
 			Roots: roots, Vault: vault, Path: c.TLS.ACME.Path, CheckInterval: c.TLS.ACME.CheckInterval,
 			HTTP: plain, HTTPS: secure, Log: log,
 		})
-		all.config, all.run, all.want, all.ends, all.challenge = acme.Config(), acme.Run, acme.Want, acme.Ends, acme.Challenge
+		all.config, all.run, all.want, all.has = acme.Config(), acme.Run, acme.Want, acme.Has
+		all.ends, all.challenge = acme.Ends, acme.Challenge
 	default:
 		internal, err := certs.OpenInternal(filepath.Dir(c.Store.Path), nil)
 		if err != nil {
@@ -93,7 +96,11 @@ func rootsOf(file string) (*x509.CertPool, error) {
 
 // https is the listener for them.
 func (c *certificates) https(l net.Listener, t config.TLS) *proxy.HTTPS {
-	return &proxy.HTTPS{Listener: l, Config: c.config, HSTS: hsts(t.HSTS), Redirect: t.Redirect, Challenge: c.challenge}
+	h := &proxy.HTTPS{Listener: l, Config: c.config, HSTS: hsts(t.HSTS), Challenge: c.challenge}
+	if t.Redirect {
+		h.Redirect = c.has // who is sent where no one can answer has no shop at all
+	}
+	return h
 }
 
 // hsts is the header's value, empty for none.

@@ -246,6 +246,11 @@ func (a *ACME) mayLookUp() bool {
 
 func (a *ACME) lookedUp() { <-a.lookUps }
 
+// Has reports whether a host is wanted and its certificate was obtained.
+func (a *ACME) Has(host string) bool {
+	return (*a.hosts.Load())[host] && len(a.cache.AllMatchingCertificates(host)) > 0
+}
+
 // Ends returns when the certificate of each host ends that was obtained.
 func (a *ACME) Ends() map[string]time.Time {
 	ends := map[string]time.Time{}
