@@ -95,7 +95,7 @@ func TestLayout_TheProgramLinksNoTestCode(t *testing.T) {
 	for _, p := range list(t, "./cmd/...", "./examples/...") {
 		for _, linked := range p.Deps {
 			if below(linked, "testing", "net/http/httptest", "pgregory.net/rapid", "github.com/chromedp", "go.uber.org/goleak",
-				"github.com/santhosh-tekuri/jsonschema", "github.com/letsencrypt", module+"proxy/certs/certstest", module+"admission/admissiontest", module+"e2e") {
+				"github.com/santhosh-tekuri/jsonschema", "github.com/letsencrypt", "github.com/summerwind", module+"proxy/certs/certstest", module+"admission/admissiontest", module+"e2e") {
 				t.Errorf("%s links %s", p.ImportPath, linked)
 			}
 		}

@@ -35,6 +35,7 @@ type HTTPS struct {
 // ENHANCE_YOUR_CALM by the server itself.
 const (
 	maxStreams    = 128
+	maxFrame      = 16 << 10  // bytes; the least that may be asked for, and below every buffer
 	connBuffer    = 1 << 20   // bytes of bodies that nobody has read yet, over all streams
 	streamBuffer  = 256 << 10 // the same of one stream
 	silenceBefore = 15 * time.Second
@@ -44,6 +45,7 @@ const (
 func (s *Server) http2() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
+		MaxReadFrameSize:              maxFrame,
 		MaxReceiveBufferPerConnection: connBuffer,
 		MaxReceiveBufferPerStream:     streamBuffer,
 		SendPingTimeout:               silenceBefore,
