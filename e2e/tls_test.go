@@ -289,6 +289,19 @@ func TestTLS_VisitorMovesFromHTTPAndBetweenGateways(t *testing.T) {
 	}
 }
 
+func TestTLS_ForDevelopmentNeedsNothing(t *testing.T) {
+	t.Parallel()
+	g := start(t, secured(openShop(t), "tls: {mode: internal}"))
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(filepath.Join(g.dir, "ropeline-ca.crt"))
+	if err != nil || !roots.AppendCertsFromPEM(text) {
+		t.Fatalf("the gateway's CA: %v", err)
+	}
+	if a := safeVisitor(t, g, roots).Open(t, "/"); !strings.Contains(a.Body, `id="home"`) {
+		t.Errorf("a visitor got %d %s, want the shop", a.Code, a.Body)
+	}
+}
+
 func writeKeyPair(t *testing.T, dir string, c *tls.Certificate) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)

@@ -24,6 +24,11 @@ const (
 	// repeat the next is made. It repeats what fails at the CA, ever more seldom.
 	getAgain = time.Minute
 
+	// cleanEvery is how often expired certificates are looked for, which are
+	// removed when they have been so for keepExpired.
+	cleanEvery  = 24 * time.Hour
+	keepExpired = 14 * 24 * time.Hour
+
 	// maxLookUps bounds the questions about a CA's challenges that are asked of
 	// the storage at a time: anyone can cause them.
 	maxLookUps = 8
@@ -266,11 +271,31 @@ func (a *ACME) Ends() map[string]time.Time {
 
 // Run has certificates obtained and renewed until ctx ends.
 func (a *ACME) Run(ctx context.Context) error {
-	<-ctx.Done()
+	tick := time.NewTicker(cleanEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			a.clean(ctx)
+		}
+	}
 	a.mu.Lock()
 	a.stop()
 	a.mu.Unlock()
 	a.getters.Wait()
 	a.cache.Stop()
 	return nil
+}
+
+// clean removes what nobody will want again: certificates of hosts that went
+// with their routes, and old staples. Of several gateways one does it a day.
+func (a *ACME) clean(ctx context.Context) {
+	err := certmagic.CleanStorage(ctx, a.config.Storage, certmagic.CleanStorageOptions{
+		Logger: a.log, InstanceID: "gateway", Interval: cleanEvery,
+		OCSPStaples: true, ExpiredCerts: true, ExpiredCertGracePeriod: keepExpired,
+	})
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("certificates not cleaned up", zap.Error(err))
+	}
 }
