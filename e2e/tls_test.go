@@ -94,7 +94,7 @@ func (g *gateway) answered() bool { return strings.Contains(g.Log.Text(), "serve
 // them, and then renew it.
 func TestTLS_GatewaysObtainAndRenewOneCertificate(t *testing.T) {
 	t.Parallel()
-	ca, redis, shop := certstest.Start(t, 30*time.Second, nil), redistest.Single(t), openShop(t)
+	ca, redis, shop := certstest.Start(t, certstest.Options{Validity: 30 * time.Second}), redistest.Single(t), openShop(t)
 	release := ca.Hold()
 	first := start(t, secured(shop, acme(ca), onRedis(redis)))
 	second := start(t, secured(shop, acme(ca), onRedis(redis)))
@@ -148,7 +148,7 @@ func TestTLS_CertificateIsObtainedThoughItsFirstAskerDies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ca, shop := certstest.Start(t, time.Hour, nil), openShop(t)
+			ca, shop := certstest.Start(t, certstest.Options{}), openShop(t)
 			more := storage(t)
 			tls := acme(ca)
 			if _, directory, ok := strings.Cut(more, "x-directory: "); ok {
@@ -175,7 +175,7 @@ func TestTLS_CertificateIsObtainedThoughItsFirstAskerDies(t *testing.T) {
 // a restart.
 func TestTLS_WithoutTheCA(t *testing.T) {
 	t.Parallel()
-	ca, shop := certstest.Start(t, time.Hour, nil), openShop(t)
+	ca, shop := certstest.Start(t, certstest.Options{}), openShop(t)
 	ca.Stop()
 	g := start(t, secured(shop, acme(ca)))
 	ca.Aim(strings.TrimPrefix(g.Public, "http://"), g.secure())

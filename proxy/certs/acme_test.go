@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/ropeline/ropeline/proxy/certs"
 	"github.com/ropeline/ropeline/proxy/certs/certstest"
@@ -104,7 +105,7 @@ func TestACME_ObtainsByEitherChallenge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ca := certstest.Start(t, time.Hour, nil)
+			ca := certstest.Start(t, certstest.Options{})
 			g := open(t, ca)
 			aim(ca, g)
 			host := strings.ReplaceAll(name, "-", "") + ".test"
@@ -119,7 +120,7 @@ func TestACME_ObtainsByEitherChallenge(t *testing.T) {
 
 func TestACME_ObtainsForWantedHostsOnly(t *testing.T) {
 	t.Parallel()
-	ca := certstest.Start(t, time.Hour, nil)
+	ca := certstest.Start(t, certstest.Options{})
 	g := open(t, ca)
 	ca.Aim(g.http, g.https)
 	g.Want([]string{"wanted.test"})
@@ -147,16 +148,34 @@ func TestACME_ObtainsForWantedHostsOnly(t *testing.T) {
 func TestACME_TellsItsAccount(t *testing.T) {
 	t.Parallel()
 	const key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
-	ca := certstest.Start(t, time.Hour, map[string]string{"kid-1": key})
+	ca := certstest.Start(t, certstest.Options{Accounts: map[string]string{"kid-1": key}})
 	g := open(t, ca, func(o *certs.ACMEOptions) { o.EABKeyID, o.EABKey, o.Email = "kid-1", key+"==", "ops@account.test" })
 	ca.Aim(g.http, g.https)
 	g.Want([]string{"account.test"})
 	g.await(ca, "account.test", anyOne)
 }
 
+func TestACME_StaplesWhatTheResponderSays(t *testing.T) {
+	t.Parallel()
+	ca := certstest.Start(t, certstest.Options{OCSP: true})
+	g := open(t, ca)
+	ca.Aim(g.http, g.https)
+	g.Want([]string{"stapled.test"})
+	leaf := g.await(ca, "stapled.test", anyOne)
+	conn, err := tls.Dial("tcp", g.https, &tls.Config{RootCAs: ca.Roots, ServerName: "stapled.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	staple, err := ocsp.ParseResponse(conn.OCSPResponse(), conn.ConnectionState().PeerCertificates[1])
+	if err != nil || staple.Status != ocsp.Good || staple.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Errorf("stapled is %+v, %v; want that the certificate is good", staple, err)
+	}
+}
+
 func TestACME_KeepsCertificatesOverRestarts(t *testing.T) {
 	t.Parallel()
-	ca, dir := certstest.Start(t, time.Hour, nil), t.TempDir()
+	ca, dir := certstest.Start(t, certstest.Options{}), t.TempDir()
 	at := func(o *certs.ACMEOptions) { o.Path = dir }
 	g := open(t, ca, at)
 	ca.Aim(g.http, g.https)
@@ -177,7 +196,7 @@ func TestACME_KeepsCertificatesOverRestarts(t *testing.T) {
 
 func TestACME_RenewsThroughAnotherAccount(t *testing.T) {
 	t.Parallel()
-	ca, dir := certstest.Start(t, 8*time.Second, nil), t.TempDir()
+	ca, dir := certstest.Start(t, certstest.Options{Validity: 8 * time.Second}), t.TempDir()
 	under := func(email string, check time.Duration) *gateway {
 		g := open(t, ca, func(o *certs.ACMEOptions) { o.Path, o.Email, o.CheckInterval = dir, email, check })
 		ca.Aim(g.http, g.https)
@@ -192,7 +211,7 @@ func TestACME_RenewsThroughAnotherAccount(t *testing.T) {
 
 func TestACME_RenewsInTime(t *testing.T) {
 	t.Parallel()
-	ca := certstest.Start(t, 6*time.Second, nil)
+	ca := certstest.Start(t, certstest.Options{Validity: 6 * time.Second})
 	g := open(t, ca)
 	ca.Aim(g.http, g.https)
 	g.Want([]string{"renewed.test"})

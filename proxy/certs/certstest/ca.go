@@ -4,6 +4,7 @@
 package certstest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +25,7 @@ import (
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/ropeline/ropeline/proxy/certs"
 )
@@ -48,9 +50,15 @@ type CA struct {
 	hold   chan struct{}
 }
 
-// Start runs a CA whose certificates are good for validity. With accounts, keys
-// in URL-safe base64 by their names, it takes no others.
-func Start(t testing.TB, validity time.Duration, accounts map[string]string) *CA {
+// Options say what a CA is like.
+type Options struct {
+	Validity time.Duration     // of certificates; 0: an hour
+	Accounts map[string]string // keys in URL-safe base64 by their names: it takes no others; nil: it takes anyone
+	OCSP     bool              // certificates name a responder, by which all are good
+}
+
+// Start runs a CA.
+func Start(t testing.TB, o Options) *CA {
 	t.Helper()
 	// pebble reads these when it is made. It sleeps and refuses at random to
 	// harden clients, which is certmagic's own to test.
@@ -70,14 +78,28 @@ func Start(t testing.TB, validity time.Duration, accounts map[string]string) *CA
 
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
-	for name, key := range accounts {
+	for name, key := range o.Accounts {
 		if err := store.AddExternalAccountKeyByID(name, key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(validity / time.Second)}})
+	alg, responder := "ecdsa", ""
+	var issuer *ca.CAImpl
+	if o.OCSP {
+		alg = "rsa" // pebble shows no other key
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { respond(w, r, issuer) }), ReadHeaderTimeout: time.Minute}
+		t.Cleanup(func() { server.Close() })
+		responder = "http://" + l.Addr().String()
+		defer func() { go server.Serve(l) }() // once there is an issuer
+	}
+	validity := cmp.Or(o.Validity, time.Hour)
+	issuer = ca.New(quiet, store, responder, alg, 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(validity / time.Second)}})
 	validation := va.New(quiet, c.HTTP.port(), c.HTTPS.port(), false, nameServer(t), store)
-	front := wfe.New(quiet, store, validation, issuer, []string{"ca.test"}, false, len(accounts) > 0, 1, 1)
+	front := wfe.New(quiet, store, validation, issuer, []string{"ca.test"}, false, len(o.Accounts) > 0, 1, 1)
 	c.handler = front.Handler()
 	c.Roots = x509.NewCertPool()
 	c.Roots.AddCert(issuer.GetRootCert(0).Cert)
@@ -87,6 +109,29 @@ func Start(t testing.TB, validity time.Duration, accounts map[string]string) *CA
 	c.URL = "https://" + c.addr + wfe.DirectoryPath
 	t.Cleanup(c.Stop)
 	return c
+}
+
+// respond answers, as an OCSP responder, that a certificate is good.
+func respond(w http.ResponseWriter, r *http.Request, issuer *ca.CAImpl) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	asked, err := ocsp.ParseRequest(body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	by, now := issuer.GetIntermediateCert(0).Cert, time.Now()
+	answer, err := ocsp.CreateResponse(by, by, ocsp.Response{
+		Status: ocsp.Good, SerialNumber: asked.SerialNumber, ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(10 * time.Minute),
+	}, issuer.GetIntermediateKey(0))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/ocsp-response")
+	w.Write(answer)
 }
 
 // Stop ends the CA's address; what it knows stays.
