@@ -285,6 +285,9 @@ func draws(t *testing.T, open Opener) {
 
 	t.Run("NoTurnBeforeAllPlacesAreNumbers", func(t *testing.T) {
 		r, g, start, line := early(t, open(t), usual, 20)
+		ahead := *line[19] // an index that the store knows nothing of yet
+		ahead.visitor, ahead.number = "ahead", line[19].number+1000
+		g.wantKnock(&ahead, admission.EntryWaiting)
 		r.start(start)
 		late := g.wait(3)
 		r.pass(10 * time.Second)

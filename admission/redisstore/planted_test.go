@@ -106,7 +106,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"an index nobody told of has the number of a newcomer", "if closing then S.later = S.issued end", "", "draw/NCoversTheHighestIndexOfAnyGateway"},
 	{"N follows the highest floor", "if S.drawn == 0 then S.drawn = drawn end", "S.drawn = max(S.drawn, drawn)", "draw/NIsWrittenOnce"},
 	{"turns are given by index", "or over() or drawing() then return 0 end", "or over() then return 0 end", "draw/NoTurnBeforeAllPlacesAreNumbers"},
-	{"a knock by index counts", "  if epoch == S.epoch and unnumbered(n) then return WAITS end\n", "", differential},
+	{"a knock by index counts", "  if epoch == S.epoch and unnumbered(n) then return WAITS end\n", "", "draw/NoTurnBeforeAllPlacesAreNumbers"},
 	{"the maps are written twice", "or S.mapped == 1 then return reply({}) end", "then return reply({}) end", "draw/TheMapsAreWrittenOnce"},
 	{"maps of an earlier reading are taken", "since >= S.stirred and", "", "draw/MapsOfAnEarlierReadingArePassedOver"},
 	{"who left is drawn", "and means(F_MAPPED, n) then S.stirred = S.version end", "then end", "draw/MapsOfAnEarlierReadingArePassedOver"},
