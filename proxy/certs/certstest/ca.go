@@ -39,6 +39,7 @@ type CA struct {
 	HTTP, HTTPS *Door // where its validation goes
 
 	t       testing.TB
+	byLife  bool
 	addr    string
 	handler http.Handler
 	config  *tls.Config
@@ -55,6 +56,7 @@ type Options struct {
 	Validity time.Duration     // of certificates; 0: an hour
 	Accounts map[string]string // keys in URL-safe base64 by their names: it takes no others; nil: it takes anyone
 	OCSP     bool              // certificates name a responder, by which all are good
+	ByLife   bool              // the CA does not say when to renew, which pebble does at random
 }
 
 // Start runs a CA.
@@ -68,7 +70,7 @@ func Start(t testing.TB, o Options) *CA {
 			t.Fatal(err)
 		}
 	}
-	c := &CA{t: t, HTTP: openDoor(t), HTTPS: openDoor(t)}
+	c := &CA{t: t, byLife: o.ByLife, HTTP: openDoor(t), HTTPS: openDoor(t)}
 	dir := t.TempDir()
 	own, err := certs.OpenInternal(dir, nil)
 	if err != nil {
@@ -151,6 +153,9 @@ func (c *CA) Resume() {
 
 func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case c.byLife && strings.Contains(r.URL.Path, "/renewalInfo/"):
+		http.NotFound(w, r)
+		return
 	case r.URL.Path == "/order-plz":
 		c.orders.Add(1)
 		c.mu.Lock()
