@@ -556,5 +556,8 @@ func (r *Room) knock(ctx context.Context, knocks []Knock) ([]Entry, error) {
 		return nil, err
 	}
 	r.lift(head.Floor)
+	for i := range entries {
+		entries[i].settling = head.Settling
+	}
 	return entries, nil
 }

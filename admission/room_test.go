@@ -857,6 +857,35 @@ func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	})
 }
 
+// The second gateway has not seen the visitor, so that it asks for the session:
+// a line that the first one has not told of it yet.
+func TestRoom_ASecondLossHoldsNoOneInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.Idle, limits.Max = 5*time.Minute, time.Hour
+		store := &away{Store: admission.NewMemory(nil)}
+		ring := newRing(t, admission.NewKey())
+		first, second := runRoom(t, store, ring, limits), runRoom(t, store, ring, limits)
+		b := &browser{room: first}
+		b.settleIn()
+		time.Sleep(3 * time.Second) // a tick and a flush have passed
+
+		store.replace(admission.NewMemory(nil))
+		time.Sleep(10 * time.Second)
+		store.replace(admission.NewMemory(nil))
+		b.room = second
+		for range 20 {
+			if v := b.arrive(); !v.Pass {
+				t.Fatalf("inside, the store lost its data twice: %+v, want to pass", v)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		if f := second.Figures(); f.Sessions != 1 {
+			t.Errorf("%d sessions after it, want the one that stood", f.Sessions)
+		}
+	})
+}
+
 // Nobody renews a session while the store is away: once idle has passed nobody
 // is inside, and no seat is kept for those who were.
 func TestRoom_NoSeatStandsForASessionThatTheOutageOutlasted(t *testing.T) {

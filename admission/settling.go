@@ -32,7 +32,7 @@ func (l *line) reenter(k Knock) Entry {
 		l.off.set(k.Number, l.version)
 		l.done.set(k.Number, l.version)
 	}
-	return Entry{EntryAdmitted, l.setSession(Admission{
+	return Entry{Outcome: EntryAdmitted, Admission: l.setSession(Admission{
 		Visitor: k.Visitor, Number: k.Number,
 		Until: min(l.at.Add(l.limits.Idle), k.Max), Max: k.Max,
 	}, SessionGrace)}

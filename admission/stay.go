@@ -80,6 +80,10 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 		return s
 	case EntryGone:
 		s.gone.Store(true)
+	case EntryWaiting:
+		if alive && entry.settling { // asked again once the line has settled
+			return s
+		}
 	}
 	return nil
 }

@@ -323,6 +323,8 @@ const (
 type Entry struct {
 	Outcome   Outcome
 	Admission Admission
+
+	settling bool // of a line that gives nothing yet; the room's own note
 }
 
 // Departure is a visitor who leaves: a session, a place, or both.

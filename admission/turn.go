@@ -77,7 +77,7 @@ func (l *line) quiet(visitor string, n int64, idle time.Duration) (Admission, bo
 // knock answers one visitor who asks to enter.
 func (l *line) knock(k Knock) Entry {
 	if s := l.sessions[k.Visitor]; s != nil && l.ended[k.Visitor] == 0 {
-		return Entry{EntryAdmitted, *s}
+		return Entry{Outcome: EntryAdmitted, Admission: *s}
 	}
 	if l.ended[k.Visitor] != 0 {
 		return Entry{Outcome: EntryGone}
@@ -100,7 +100,7 @@ func (l *line) knock(k Knock) Entry {
 			return Entry{Outcome: EntryWaiting}
 		}
 		l.dropTurn(n)
-		return Entry{EntryAdmitted, l.enter(k.Visitor, n, l.limits.Idle)}
+		return Entry{Outcome: EntryAdmitted, Admission: l.enter(k.Visitor, n, l.limits.Idle)}
 	}
 	if n <= l.lost && !l.waiting.has(n) || l.limits.ended(l.at) {
 		return Entry{Outcome: EntryGone}
@@ -108,7 +108,7 @@ func (l *line) knock(k Knock) Entry {
 	l.off.clear(n, l.version) // a lapsed number waits again, at the very front
 	l.hearOne(n)
 	if admission, ok := l.quiet(k.Visitor, n, l.limits.Idle); ok {
-		return Entry{EntryAdmitted, admission}
+		return Entry{Outcome: EntryAdmitted, Admission: admission}
 	}
 	return Entry{Outcome: EntryWaiting}
 }
@@ -125,7 +125,7 @@ func (l *line) renew(visitor string) Entry {
 	s.Until = max(s.Until, min(l.at.Add(l.limits.Idle), s.Max))
 	l.sessionEnd.set(visitor, s.Until.Add(SessionGrace))
 	l.unwritten.sessions[visitor] = struct{}{}
-	return Entry{EntryAdmitted, *s}
+	return Entry{Outcome: EntryAdmitted, Admission: *s}
 }
 
 // leave ends a session, or gives up a place. The seat of a session is free two
