@@ -71,16 +71,17 @@ func (e *entrants) drawn() {
 	for _, g := range e.gateways {
 		for i := range e.tokens {
 			var s admission.Status
-			for end := time.Now().Add(patience); s.Number == 0; {
+			// A line that settles keeps the numbers, and tells the seed after it.
+			for end := time.Now().Add(patience); s.Number == 0 || s.Draw.Seed == ""; {
 				v := g.room.Peek(context.Background(), admission.Visit{QueueTokens: []string{e.tokens[i]}})
 				if v.Queue.Token != "" {
 					e.tokens[i] = v.Queue.Token
 				}
-				if s = v.Status; s.Number != 0 {
+				if s = v.Status; s.Number != 0 && s.Draw.Seed != "" {
 					break
 				}
 				if time.Now().After(end) {
-					e.Fatalf("%s tells visitor %d no number: %+v", g.name, i, s)
+					e.Fatalf("%s tells visitor %d no number or no seed: %+v", g.name, i, s)
 				}
 				<-time.After(20 * time.Millisecond)
 			}
