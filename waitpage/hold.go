@@ -53,12 +53,14 @@ func (p *Page) holdPerson(w http.ResponseWriter, r *http.Request, s admission.St
 	b := p.buffer()
 	defer p.release(b)
 	layout := c.layout()
-	if err := layout.template.Execute(b, v); err != nil {
-		// Only a template that does not fit its view could fail into a buffer; the
-		// visitor is still held, and can read why in JSON.
-		b.Reset()
-		p.holdProgram(w, s)
-		return
+	if !p.writeOwn(b, activity.Template, c, v) {
+		if err := layout.template.Execute(b, v); err != nil {
+			// Only a template that does not fit its view could fail into a buffer; the
+			// visitor is still held, and can read why in JSON.
+			b.Reset()
+			p.holdProgram(w, s)
+			return
+		}
 	}
 
 	h := w.Header()

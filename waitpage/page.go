@@ -11,9 +11,12 @@ import (
 	"github.com/ropeline/ropeline/web"
 )
 
-// view is what the page's template reads of one visitor.
+// view is what the page's template reads of one visitor, and what an operator's
+// does: docs/visitors.md lists it, and no name in it may change.
 type view struct {
 	Nonce    string
+	Lang     string // of the page, as en or zh-Hant
+	Dir      string // in which it is written: ltr or rtl
 	Name     string
 	Shop     string       // the shop's name; "": none
 	Logo     template.URL // "": none
@@ -34,12 +37,14 @@ type view struct {
 	To       string        // where the page stands, for who chooses a language; "": it is no address
 	Options  template.HTML // the languages to choose from; "": there is no choice
 	Status   template.JS   // the status document, its <, > and & escaped
+	Line     admission.Status
 }
 
 // layout is the page in one language, before it is one visitor's.
 type layout struct {
-	template *template.Template // of a view
-	parts    []packed           // what every page has, or every page of a draw
+	parse    func() *template.Template // anew: one that was executed takes no more templates
+	template *template.Template        // of a view
+	parts    []packed                  // what every page has, or every page of a draw
 }
 
 // newLayout makes the page's layout in the language of c. It fills in, between
@@ -57,7 +62,8 @@ func newLayout(c *catalog) *layout {
 	if err != nil {
 		panic(err) // of embedded files only
 	}
-	page := template.Must(template.New("waitpage").Parse(source.String()))
+	parse := func() *template.Template { return template.Must(template.New("waitpage").Parse(source.String())) }
+	page := parse()
 
 	// html/template takes out comments, so the parts are as they come out of it.
 	var sample bytes.Buffer
@@ -68,8 +74,9 @@ func newLayout(c *catalog) *layout {
 	style, rest, _ := bytes.Cut(rest, []byte("</style>"))
 	_, rest, _ = bytes.Cut(rest, []byte(`<script nonce="">`))
 	check, rest, _ := bytes.Cut(rest, []byte("</script>"))
-	_, script, _ := bytes.Cut(rest, []byte(`data-base="">`))
-	return &layout{page, []packed{pack(style), pack(check), pack(script)}} // nothing follows the script that differs
+	_, rest, _ = bytes.Cut(rest, []byte(`data-base="">`))
+	script, _, _ := bytes.Cut(rest, []byte("</script>"))
+	return &layout{parse, page, []packed{pack(style), pack(check), pack(script)}}
 }
 
 // squeeze takes indentation, empty lines and lines that are all comment out of
@@ -111,6 +118,9 @@ func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce st
 	w := c.words(s, name, seen{})
 	v := view{
 		Nonce:    nonce,
+		Lang:     c.lang,
+		Dir:      c.Direction,
+		Line:     s,
 		Name:     plain(name),
 		State:    string(s.State),
 		Activity: s.Activity,

@@ -38,6 +38,9 @@ type Activity struct {
 	// Theme is how the page looks. nil: as it does by itself.
 	Theme *Theme
 
+	// Template is the operator's own page. nil: the built-in one.
+	Template *Template
+
 	// Compat is whose names programs find beside our own.
 	Compat Compat
 
@@ -66,6 +69,7 @@ type Page struct {
 	activity  func(id int64) (Activity, bool)
 	assets    map[string]asset // by file name under assets/
 	clientURL string
+	failed    func(activity int64, err error)
 
 	streams streams
 	buffers sync.Pool // *bytes.Buffer: a page or a status before it is sent
@@ -82,6 +86,7 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 	p := &Page{
 		prefix:   prefix,
 		activity: activity,
+		failed:   func(int64, error) {},
 		buffers:  sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		packers:  sync.Pool{New: newPacker},
 	}
@@ -90,6 +95,10 @@ func New(prefix string, activity func(id int64) (Activity, bool)) *Page {
 	p.AllowStreams(DefaultStreams)
 	return p
 }
+
+// OnFailure has failed told of the first time that a template of the operator's
+// failed, of all since it was made. It is called before p serves.
+func (p *Page) OnFailure(failed func(activity int64, err error)) { p.failed = failed }
 
 // largestKept is the largest buffer that goes back to the pool: twice a page. A
 // held form makes a page of some hundred KiB, which would otherwise stay.

@@ -7,6 +7,8 @@
   const lang = document.documentElement.lang;
   const still = matchMedia('(prefers-reduced-motion: reduce)');
   const part = {};
+  // A page of the operator's has the parts that it wants; the rest nobody sees.
+  ['figure', 'track', 'telling', 'tell', 'told'].forEach(function (name) { part[name] = document.createElement('p'); });
   page.querySelectorAll('[data-part]').forEach(function (e) { part[e.dataset.part] = e; });
 
   let status = JSON.parse(document.getElementById('status').textContent);
