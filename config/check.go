@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ropeline/ropeline/admission"
 )
@@ -29,6 +31,7 @@ func (d *decoder) derive(c *Config) {
 		if !d.given(fmt.Sprintf("activities[%d].burst", i)) && a.Rate != (Rate{}) {
 			a.Burst = admission.Burst(a.Rate.PerHour())
 		}
+		d.readTemplate(fmt.Sprintf("activities[%d].page.template", i), &a.Page)
 	}
 	d.deriveCrawlers(c)
 	for i := range c.Upstreams {
@@ -81,6 +84,30 @@ func (d *decoder) readWords(dir string) {
 			continue
 		}
 		d.read("words."+entry.Name(), string(data))
+	}
+}
+
+// maxTemplateBytes leaves room for a picture or two within the page, which every
+// visitor gets.
+const maxTemplateBytes = 512 << 10
+
+// readTemplate takes in the page of the operator's that is named at path. Whether
+// it is one is for the page to tell.
+func (d *decoder) readTemplate(path string, p *Page) {
+	if p.Template == "" || !d.sound(path) {
+		return
+	}
+	data, err := readFile(p.Template, maxTemplateBytes)
+	switch {
+	case err != nil:
+		d.problem(path, "read %q: %v", p.Template, err)
+	case len(bytes.TrimSpace(data)) == 0:
+		d.problem(path, "%q is empty", p.Template)
+	case !utf8.Valid(data):
+		d.problem(path, "%q is not UTF-8", p.Template)
+	default:
+		d.read(path, string(data))
+		p.TemplateText = string(data)
 	}
 }
 

@@ -280,13 +280,16 @@ type Adaptive struct {
 
 // Page is what waiting visitors see.
 type Page struct {
-	Template  string   `key:"template,later" doc:"A page of your own."`
+	Template  string   `key:"template" form:"text" doc:"A page of your own, as a Go html/template: a file, from the working directory. docs/visitors.md tells what it may use."`
 	Status    int64    `key:"status" default:"200" enum:"200|202|429|503" doc:"The HTTP status of the waiting page for a browser."`
 	Theme     Theme    `key:"theme" doc:"How the page looks."`
 	Languages []string `key:"languages" form:"language" doc:"Languages of the page, as en or zh-Hant; the first is for who reads none of them. Empty: all there are, and English first."`
 	Message   string   `key:"message" form:"message" doc:"A sentence of yours on the page."`
 	Compat    string   `key:"compat" default:"none" enum:"none|cloudflare" doc:"Whose field names a program finds beside our own, if it sends exactly Accept: application/json."`
 	Assets    string   `key:"assets" default:"pass" enum:"pass|hold" doc:"What happens to images, scripts, styles and fonts below a protected path that a page without admission asks for."`
+
+	// TemplateText is what Template holds.
+	TemplateText string
 }
 
 // Theme is how the page looks.

@@ -173,6 +173,9 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		a, ok := (*g.pages.Load())[id]
 		return a, ok
 	})
+	g.page.OnFailure(func(activity int64, err error) {
+		log.Error("template failed, visitors see the built-in page", zap.Int64("activity", activity), zap.Error(err))
+	})
 	metrics.MustRegister(eventStreams(g.page.Streams))
 	g.health = api.NewHealth(version(), func() []api.Dependency { return append([]api.Dependency{kept.health}, g.recordHealth()...) })
 	if err := g.apply(ctx, loaded); err != nil {

@@ -75,6 +75,10 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return err
 	}
+	templates, err := openTemplates(next)
+	if err != nil {
+		return err
+	}
 	all := g.offers(next)
 	activities := make([]admission.Activity, len(all))
 	for i, o := range all {
@@ -96,7 +100,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 		if err != nil {
 			return fmt.Errorf("page of activity %d: %w", id, err)
 		}
-		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Compat: o.compat, Room: opened.Room(id)}
+		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Template: templates[id], Compat: o.compat, Room: opened.Room(id)}
 		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
 		if o.made {
 			offered[i].Source = api.FromAPI

@@ -23,6 +23,9 @@ file:line:column: path: what. Exit 0 if the gateway would start on it, 1 if not.
 		if err == nil {
 			_, err = openWords(loaded)
 		}
+		if err == nil {
+			_, err = openTemplates(loaded)
+		}
 		var problems config.Problems
 		if errors.As(err, &problems) {
 			for _, p := range problems {
