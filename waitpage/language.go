@@ -179,6 +179,10 @@ func (l *Languages) choose(r *http.Request) int {
 	return 0
 }
 
+// Options returns the languages as the options of a select element, with that of
+// r's sender chosen.
+func (l *Languages) Options(r *http.Request) template.HTML { return l.options[l.choose(r)] }
+
 // named returns the catalog with this tag, or the nearest to it, or the first.
 func (l *Languages) named(tag string) *catalog {
 	if i := l.find(tag); i >= 0 {

@@ -49,7 +49,7 @@ else waits on a page with a fair place in line, and is let in by itself.`,
 	root.SetErr(errs)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	root.AddCommand(gatewayCommand(environ), validateCommand(environ), healthcheckCommand(environ), versionCommand(),
-		tokenCommand(environ), statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ))
+		tokenCommand(environ), statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ), previewCommand(environ))
 
 	err := root.ExecuteContext(ctx)
 	if err == nil {
