@@ -23,6 +23,7 @@ func TestWaiting(t *testing.T) {
 	story("the first enters with no page, the next when its turn comes", enterInTurn)
 	story("a second tab takes no second place", secondTab)
 	story("who closed the tab is skipped, costs no turn and keeps the place", closedTab)
+	story("a page of the shop's own stays live, and goes in", ownPage)
 	story("a killed gateway costs no one of ten the place", killedGateway)
 	story("the page works without JavaScript", withoutScripts)
 	story("a form that was held is sent once, when the turn comes", heldForm)

@@ -192,6 +192,7 @@ func (p *preview) page(w http.ResponseWriter, r *http.Request) {
 	if status.State == admission.StateReady {
 		status.Wait = admission.Wait{} // one that grew would have the page ask, and lead on
 	}
+	status.PollAfter = time.Hour // nothing moves
 	activity.Room = exampleRoom(status)
 	base := "/" + r.PathValue("activity") + "/" + r.PathValue("state")
 	page := waitpage.New(base+shown.config.Prefix, func(asked int64) (waitpage.Activity, bool) { return activity.Activity, asked == id })
@@ -199,7 +200,8 @@ func (p *preview) page(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, base+shown.config.Prefix+"/"):
 		page.ServeHTTP(w, r)
 	case r.URL.Path == base && r.Method == http.MethodGet:
-		r.Header.Set("Sec-Fetch-Mode", "navigate") // though a script may ask
+		// Whatever asks, in a frame or without a browser, sees what a visitor would.
+		r.Header = http.Header{"Sec-Fetch-Mode": {"navigate"}, "Cookie": r.Header["Cookie"], "Accept-Language": r.Header["Accept-Language"]}
 		page.Hold(framed{w}, r, admission.Verdict{Status: status})
 	default:
 		http.NotFound(w, r)

@@ -34,7 +34,13 @@ func openPreview(t *testing.T, path string) (base string, browser *http.Client) 
 
 func fetch(t *testing.T, browser *http.Client, address string) (*http.Response, string) {
 	t.Helper()
-	answer, err := browser.Get(address)
+	request, err := http.NewRequestWithContext(t.Context(), "GET", address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Sec-Fetch-Mode", "navigate")
+	request.Header.Set("Sec-Fetch-Dest", "iframe")
+	answer, err := browser.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
