@@ -23,6 +23,10 @@ const patience = 10 * time.Second
 // largestAnswer bounds what is read of an answer, in bytes.
 const largestAnswer = 16 << 20
 
+// remoteStatus is the exit status of commands that ask a gateway, for their help.
+const remoteStatus = `Exit status: 0 done, 1 refused, 2 not called as it should be, 3 the gateway does
+not answer.`
+
 // remote is a gateway's admin API, as a command reaches it.
 type remote struct {
 	address string // of the admin listener
@@ -126,20 +130,30 @@ func activityPath(argument string) (string, error) {
 }
 
 func pauseCommand(environ []string) *cobra.Command {
-	return controlCommand(environ, "pause", "Let no one in; visitors still join", "paused")
+	return controlCommand(environ, "pause", "paused", "Let no one in; visitors still join",
+		`Let no one in of an activity's line, on every gateway, within a second. Visitors
+still join and keep their places, and are told that the line is paused; who is
+inside stays. It holds until resume, also over a restart. Needs the role operator.`)
 }
 
 func resumeCommand(environ []string) *cobra.Command {
-	return controlCommand(environ, "resume", "Take a pause back", "resumed")
+	return controlCommand(environ, "resume", "resumed", "Take a pause back",
+		`Take a pause back: the activity goes on as its configuration says, and nothing
+is made up for. Needs the role operator.`)
 }
 
 func resetCommand(environ []string) *cobra.Command {
-	return controlCommand(environ, "reset", "End every place and turn of a line; sessions stay", "reset")
+	return controlCommand(environ, "reset", "reset", "End every place and turn of a line; sessions stay",
+		`End every place and turn of an activity's line, for good: whoever waits is a new
+visitor and joins at the end. Who is inside stays. Needs the role admin.`)
 }
 
 // controlCommand is a command that does one thing to one activity.
-func controlCommand(environ []string, verb, short, done string) *cobra.Command {
-	cmd := &cobra.Command{Use: verb + " ACTIVITY", Short: short, Args: cobra.ExactArgs(1)}
+func controlCommand(environ []string, verb, done, short, long string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: verb + " ACTIVITY", Short: short, Long: long + "\n\n" + remoteStatus, Example: "  ropeline " + verb + " 123",
+		Args: cobra.ExactArgs(1),
+	}
 	gateway := remoteFlags(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path, err := activityPath(args[0])
@@ -161,8 +175,11 @@ func reloadCommand(environ []string) *cobra.Command {
 		Use:   "reload",
 		Short: "Have a gateway load its YAML file again",
 		Long: `Have a running gateway load its YAML file again. If anything in it is wrong the
-old one stays in force, and the problems are printed.`,
-		Args: cobra.NoArgs,
+old one stays in force, and the problems are printed. Needs the role admin.
+
+` + remoteStatus,
+		Example: `  ropeline reload --admin http://10.0.0.5:8081`,
+		Args:    cobra.NoArgs,
 	}
 	gateway := remoteFlags(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -203,7 +220,14 @@ func statusCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [ACTIVITY]",
 		Short: "Show how the lines of a gateway stand",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Show how the lines of a gateway stand, or that of one activity: who waits and is
+inside, the highest number given and released, and joins and releases per second
+over the last minute. Needs the role viewer.
+
+` + remoteStatus,
+		Example: `  ropeline status
+  ropeline status 123 --json`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	gateway := remoteFlags(cmd, environ)
 	asJSON := cmd.Flags().Bool("json", false, "print a JSON array, one object per activity")

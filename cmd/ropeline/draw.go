@@ -18,7 +18,12 @@ func drawCommand(environ []string) *cobra.Command {
 		Short: "Show, finish and check the draw of an activity",
 		Long: `Show, finish and check the draw of an activity. commit and beacon ask a running
 gateway; verify and list find numbers again by what everyone is told after the
-draw, and ask no one.`,
+draw, and ask no one.
+
+Exit status: 0 done or true, 1 refused or untrue, 2 not called as it should be, 3
+the gateway does not answer.`,
+		Example: `  ropeline draw commit 123
+  ropeline draw verify --seed $SEED --commitment $COMMITMENT --n 5000 --index 41`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -45,8 +50,11 @@ func drawCommit(environ []string) *cobra.Command {
 		Short: "Show what an activity's draw is committed to",
 		Long: `Show what an activity's draw is committed to: the SHA-256 of its seed, and where a
 public value will come from, if one will. After the draw the seed, the value and
-the number of places are shown, too.`,
-		Args: cobra.ExactArgs(1),
+the number of places are shown, too.
+
+` + remoteStatus,
+		Example: `  ropeline draw commit 123`,
+		Args:    cobra.ExactArgs(1),
 	}
 	gateway := remoteFlags(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -86,9 +94,13 @@ func drawBeacon(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "beacon ACTIVITY VALUE",
 		Short: "Enter the public value that a draw waits for",
-		Long: `Enter the public value that a draw waits for, as its source published it. It can be
-entered once the start has come, and then never changes.`,
-		Args: cobra.ExactArgs(2),
+		Long: `Enter the public value that a draw waits for, as its source published it. It can
+be entered once the start has come, and then never changes. Needs the role
+operator.
+
+` + remoteStatus,
+		Example: `  ropeline draw beacon 123 04-11-19-23-38-42`,
+		Args:    cobra.ExactArgs(2),
 	}
 	gateway := remoteFlags(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -146,10 +158,13 @@ func drawVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find the number of an index again",
-		Long: `Find the number of an index again, by the seed, the value and the number of places
-that everyone is told after the draw. A seed that is not of the commitment shown
-before the start, or another number than --number, is refused.`,
-		Args: cobra.NoArgs,
+		Long: `Find the number of an index again, by the seed, the value and the number of
+places that everyone is told after the draw. A seed that is not of the
+commitment shown before the start, or another number than --number, is refused.
+
+Exit status: 0 it is so, 1 it is not, 2 not called as it should be.`,
+		Example: `  ropeline draw verify --seed $SEED --commitment $COMMITMENT --n 5000 --index 41 --number 812`,
+		Args:    cobra.NoArgs,
 	}
 	var f lotsFlags
 	f.add(cmd)
@@ -178,8 +193,12 @@ func drawList() *cobra.Command {
 		Use:   "list",
 		Short: "List the numbers of indexes",
 		Long: `List index and number, a line for each index of a range, by what everyone is told
-after the draw.`,
-		Args: cobra.NoArgs,
+after the draw.
+
+Exit status: 0 ok, 1 the seed is not of the commitment, 2 not called as it should
+be.`,
+		Example: `  ropeline draw list --seed $SEED --commitment $COMMITMENT --n 5000 --from 100 --count 10`,
+		Args:    cobra.NoArgs,
 	}
 	var f lotsFlags
 	f.add(cmd)

@@ -43,7 +43,12 @@ func gatewayCommand(environ []string) *cobra.Command {
 		Long: `Run the gateway until it is told to stop. SIGTERM or SIGINT drains it: it
 reports not ready, goes on for drain.delay, and gives requests drain.grace to
 end; a second signal ends it at once. SIGHUP, or a change of the file, loads
-the file again; if anything in it is wrong the old one stays in force.`,
+the file again; if anything in it is wrong the old one stays in force.
+
+Exit status: 0 it was told to stop and did, 1 the file is not valid or the
+gateway could not start or go on, 2 not called as it should be.`,
+		Example: `  ropeline run --config /etc/ropeline/ropeline.yaml
+  ROPELINE_LISTEN_HTTP=:80 ropeline run`,
 		Args: cobra.NoArgs,
 	}
 	path := configFlag(cmd, environ)

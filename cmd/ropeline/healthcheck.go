@@ -14,7 +14,11 @@ func healthcheckCommand(environ []string) *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask a gateway whether it is ready, for containers without a shell",
 		Long: `Ask a running gateway's admin listener whether it is ready for visitors.
-Exit 0 if it is, 1 if it is not, 3 if it does not answer.`,
+
+Exit status: 0 it is, 1 it is not, 2 not called as it should be, 3 it does not
+answer.`,
+		Example: `  ropeline healthcheck
+  ropeline healthcheck --admin http://10.0.0.5:8081`,
 		Args: cobra.NoArgs,
 	}
 	admin := cmd.Flags().String("admin", variable(environ, "ROPELINE_ADMIN_URL", "http://127.0.0.1:8081"),

@@ -31,8 +31,12 @@ func previewCommand(environ []string) *cobra.Command {
 themes and templates of a YAML file, until it is told to stop. Open the address
 that it prints. The file and what it names are read again each time that the
 overview is: change, reload, look. It asks no gateway and opens no store, so it
-can run beside a gateway, or on the desk of whoever designs the page.`,
-		Args: cobra.NoArgs,
+can run beside a gateway, or on the desk of whoever designs the page.
+
+Exit status: 0 ended by a signal, 1 the file is not right or the address is
+taken, 2 not called as it should be.`,
+		Example: `  ropeline preview --config ropeline.yaml --activity 123`,
+		Args:    cobra.NoArgs,
 	}
 	path := configFlag(cmd, environ)
 	activity := cmd.Flags().Int64("activity", 0, "the `ID` of the activity to begin with; 0: the first of the file")

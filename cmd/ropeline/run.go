@@ -30,32 +30,19 @@ func (e exit) Unwrap() error { return e.err }
 // run is the whole program, for main and for tests: it returns the exit
 // status. What a person reads goes to out, what went wrong to errs.
 func run(ctx context.Context, args, environ []string, out, errs io.Writer) int {
-	root := &cobra.Command{
-		Use:   "ropeline",
-		Short: "A waiting room gateway",
-		Long: `Ropeline stands in front of a shop as a reverse proxy. For the paths named in
-its YAML file it lets in only as many visitors as the shop can take; everyone
-else waits on a page with a fair place in line, and is let in by itself.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return exit{exitUsage, errors.New("name a command; ropeline --help lists them")}
-		},
-	}
+	root := commands(environ)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
-	root.AddCommand(gatewayCommand(environ), validateCommand(environ), healthcheckCommand(environ), versionCommand(),
-		tokenCommand(environ), statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ), previewCommand(environ))
-
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(errs, "ropeline:", err)
+	return exitStatus(err)
+}
+
+func exitStatus(err error) int {
 	var chosen exit
 	switch {
 	case errors.As(err, &chosen):
@@ -64,6 +51,34 @@ else waits on a page with a fair place in line, and is let in by itself.`,
 		return exitUsage // cobra has no type for these
 	}
 	return exitRefused
+}
+
+// commands is the tree of all commands.
+func commands(environ []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ropeline",
+		Short: "A waiting room gateway",
+		Long: `Ropeline stands in front of a shop as a reverse proxy. For the paths named in
+its YAML file it lets in only as many visitors as the shop can take; everyone
+else waits on a page with a fair place in line, and is let in by itself.
+
+Exit status: 0 ok, 1 refused or invalid, 2 not called as it should be, 3 the
+gateway it talks to does not answer.`,
+		Example: `  ropeline validate --config ropeline.yaml
+  ropeline run --config ropeline.yaml`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return exit{exitUsage, errors.New("name a command; ropeline --help lists them")}
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	root.AddCommand(gatewayCommand(environ), validateCommand(environ), healthcheckCommand(environ), versionCommand(),
+		tokenCommand(environ), statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
+		previewCommand(environ), completionCommand(), manCommand())
+	return root
 }
 
 // variable returns a variable of an environment in the form of os.Environ, or

@@ -14,7 +14,12 @@ func validateCommand(environ []string) *cobra.Command {
 		Use:   "validate",
 		Short: "Check a YAML file and print every problem",
 		Long: `Check a YAML file, with the environment as it is, and print every problem as
-file:line:column: path: what. Exit 0 if the gateway would start on it, 1 if not.`,
+file:line:column: path: what.
+
+Exit status: 0 the gateway would start on it, 1 it would not, 2 not called as it
+should be.`,
+		Example: `  ropeline validate
+  ropeline validate --config /etc/ropeline/ropeline.yaml`,
 		Args: cobra.NoArgs,
 	}
 	path := configFlag(cmd, environ)
