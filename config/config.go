@@ -442,6 +442,11 @@ func Load(path string, environ []string) (*Config, error) {
 	return load(path, data, environ)
 }
 
+// Parse is Load for a file that is not written yet, and will be called name.
+func Parse(name string, text []byte, environ []string) (*Config, error) {
+	return load(name, text, environ)
+}
+
 // readFile reads a regular file of at most limit bytes. Its errors leave the
 // path out: callers name it, or must not.
 func readFile(path string, limit int64) ([]byte, error) {

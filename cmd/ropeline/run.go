@@ -64,8 +64,9 @@ else waits on a page with a fair place in line, and is let in by itself.
 
 Exit status: 0 ok, 1 refused or invalid, 2 not called as it should be, 3 the
 gateway it talks to does not answer.`,
-		Example: `  ropeline validate --config ropeline.yaml
-  ropeline run --config ropeline.yaml`,
+		Example: `  ropeline init --shop http://127.0.0.1:9000 --path /drop
+  ropeline validate
+  ropeline run`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -75,9 +76,11 @@ gateway it talks to does not answer.`,
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
-	root.AddCommand(gatewayCommand(environ), validateCommand(environ), healthcheckCommand(environ), versionCommand(),
-		tokenCommand(environ), statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
-		previewCommand(environ), completionCommand(), manCommand())
+	root.AddCommand(
+		initCommand(environ), validateCommand(environ), previewCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
+		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
+		tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
+	)
 	return root
 }
 
