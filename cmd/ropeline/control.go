@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,19 +56,20 @@ func (r *remote) ask(ctx context.Context, method, path string, data any) error {
 	return r.send(ctx, method, path, nil, data)
 }
 
-// send asks with a body, as JSON; nil: without one.
-func (r *remote) send(ctx context.Context, method, path string, body, data any) error {
+// exchange sends a body, as JSON, or nil for none, and returns what comes back,
+// with where from and how, for errors.
+func (r *remote) exchange(ctx context.Context, method, path string, body any) (text []byte, told string, err error) {
 	var sent io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		sent = bytes.NewReader(text)
 	}
 	address, err := url.Parse(r.address)
 	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" {
-		return exit{exitUsage, fmt.Errorf("--admin: %q is not a URL, like http://127.0.0.1:8081", r.address)}
+		return nil, "", exit{exitUsage, fmt.Errorf("--admin: %q is not a URL, like http://127.0.0.1:8081", r.address)}
 	}
 	path, query, _ := strings.Cut(path, "?")
 	asked := address.JoinPath(path)
@@ -78,7 +78,7 @@ func (r *remote) send(ctx context.Context, method, path string, body, data any) 
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, asked.String(), sent)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	request.Header.Set("Authorization", "Bearer "+r.token)
 	request.Header.Set("Accept", "application/json")
@@ -88,12 +88,21 @@ func (r *remote) send(ctx context.Context, method, path string, body, data any) 
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(request)
 	if err != nil {
-		return exit{exitUnreachable, err}
+		return nil, "", exit{exitUnreachable, err}
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, largestAnswer))
+	text, err = io.ReadAll(io.LimitReader(answer.Body, largestAnswer))
 	if err != nil {
-		return exit{exitUnreachable, fmt.Errorf("%s: %w", asked, err)}
+		return nil, "", exit{exitUnreachable, fmt.Errorf("%s: %w", asked, err)}
+	}
+	return text, fmt.Sprintf("%s answers %s", asked, answer.Status), nil
+}
+
+// send asks with a body, as JSON; nil: without one.
+func (r *remote) send(ctx context.Context, method, path string, body, data any) error {
+	text, told, err := r.exchange(ctx, method, path, body)
+	if err != nil {
+		return err
 	}
 	var envelope struct {
 		Success   bool            `json:"success"`
@@ -106,7 +115,7 @@ func (r *remote) send(ctx context.Context, method, path string, body, data any) 
 		} `json:"details"`
 	}
 	if err := json.Unmarshal(text, &envelope); err != nil || !envelope.Success && envelope.Error == "" {
-		return exit{exitRefused, fmt.Errorf("%s answers %s, and not as the admin API of a gateway does", asked, answer.Status)}
+		return exit{exitRefused, fmt.Errorf("%s, and not as the admin API of a gateway does", told)}
 	}
 	if !envelope.Success {
 		refusal := fmt.Errorf("%s: %s (request %s)", envelope.Error, envelope.Message, envelope.RequestID)
@@ -191,112 +200,4 @@ old one stays in force, and the problems are printed. Needs the role admin.
 		return err
 	}
 	return cmd
-}
-
-// lineStatus is what a person is shown of an activity's status.
-type lineStatus struct {
-	Activity struct {
-		ID     int64  `json:"id"`
-		Tenant string `json:"tenant_id"`
-		Name   string `json:"name"`
-		Mode   string `json:"mode"`
-	} `json:"activity"`
-	Queue struct {
-		Issued   int64 `json:"queue_seq"`
-		Released int64 `json:"release_seq"`
-		Waiting  int64 `json:"queue_length"`
-		Inside   int64 `json:"active_users"`
-	} `json:"queue_metrics"`
-	Realtime struct {
-		Enter   float64 `json:"enter_rate"`
-		Release float64 `json:"release_rate"`
-	} `json:"realtime_stats"`
-	Line struct {
-		Stale bool `json:"stale"`
-	} `json:"line"`
-}
-
-func statusCommand(environ []string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "status [ACTIVITY]",
-		Short: "Show how the lines of a gateway stand",
-		Long: `Show how the lines of a gateway stand, or that of one activity: who waits and is
-inside, the highest number given and released, and joins and releases per second
-over the last minute. Needs the role viewer.
-
-` + remoteStatus,
-		Example: `  ropeline status
-  ropeline status 123 --json`,
-		Args: cobra.MaximumNArgs(1),
-	}
-	gateway := remoteFlags(cmd, environ)
-	asJSON := cmd.Flags().Bool("json", false, "print a JSON array, one object per activity")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var paths []string
-		if len(args) == 1 {
-			path, err := activityPath(args[0])
-			if err != nil {
-				return err
-			}
-			paths = append(paths, path)
-		} else {
-			var err error
-			if paths, err = gateway.activities(cmd.Context()); err != nil {
-				return err
-			}
-		}
-		all := make([]json.RawMessage, len(paths))
-		for i, path := range paths {
-			if err := gateway.ask(cmd.Context(), http.MethodGet, path+"/status", &all[i]); err != nil {
-				return err
-			}
-		}
-		if *asJSON {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
-		}
-		return table(cmd.OutOrStdout(), all)
-	}
-	return cmd
-}
-
-// activities are the paths of all that the gateway serves, by id.
-func (r *remote) activities(ctx context.Context) ([]string, error) {
-	var paths []string
-	for page, pages := 1, 1; page <= pages; page++ {
-		var list struct {
-			Activities []struct {
-				ID int64 `json:"id"`
-			} `json:"activities"`
-			Pagination struct {
-				Pages int `json:"pages"`
-			} `json:"pagination"`
-		}
-		if err := r.ask(ctx, http.MethodGet, fmt.Sprintf("%s?limit=100&page=%d", activitiesPath, page), &list); err != nil {
-			return nil, err
-		}
-		for _, a := range list.Activities {
-			paths = append(paths, activitiesPath+"/"+strconv.FormatInt(a.ID, 10))
-		}
-		pages = list.Pagination.Pages
-	}
-	return paths, nil
-}
-
-// table prints the status of activities for people.
-func table(out io.Writer, all []json.RawMessage) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tTENANT\tMODE\tWAITING\tINSIDE\tISSUED\tRELEASED\tENTER/s\tRELEASE/s\tNAME")
-	for _, text := range all {
-		var s lineStatus
-		if err := json.Unmarshal(text, &s); err != nil {
-			return err
-		}
-		mode := s.Activity.Mode
-		if s.Line.Stale {
-			mode += " (stale)"
-		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%d\t%d\t%.2f\t%.2f\t%s\n", s.Activity.ID, s.Activity.Tenant, mode,
-			s.Queue.Waiting, s.Queue.Inside, s.Queue.Issued, s.Queue.Released, s.Realtime.Enter, s.Realtime.Release, s.Activity.Name)
-	}
-	return w.Flush()
 }

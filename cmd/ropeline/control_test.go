@@ -54,7 +54,13 @@ func openAdminOf(t *testing.T, broken *error, settings admission.Settings) strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(api.NewAdmin(api.AdminOptions{
+	health := api.NewHealth("v1", func() []api.Dependency {
+		return []api.Dependency{{Name: "memory", Check: func(context.Context) (string, error) { return "", nil }}}
+	})
+	health.Ready(true)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", health.ServeHealth)
+	mux.Handle("/api/", api.NewAdmin(api.AdminOptions{
 		Activities: ofTheFile{all: []api.Offered{{
 			Activity: catalog.Activity{ID: 123, TenantID: "demo", Name: "Spring drop", Status: catalog.Active},
 			Source:   api.FromFile, Room: room,
@@ -63,6 +69,7 @@ func openAdminOf(t *testing.T, broken *error, settings admission.Settings) strin
 		Reload: func(context.Context) error { return *broken },
 		Log:    zap.NewNop(),
 	}))
+	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL
 }

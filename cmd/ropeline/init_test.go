@@ -36,11 +36,7 @@ func TestInit_WhatItWritesIsValidWhateverIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := c.Activities[0]
-		rate := ""
-		if limit.rate != "" {
-			rate = a.Rate.String()
-		}
-		if a.Name != name || a.Capacity != limit.inside || rate != limit.rate || c.Routes[0].Path != path || c.Upstreams[0].Servers[0].URL.String() != shop {
+		if a.Name != name || a.Capacity != limit.inside || a.Rate.String() != limit.rate || c.Routes[0].Path != path || c.Upstreams[0].Servers[0].URL.String() != shop {
 			t.Errorf("init %q: the file says %+v, %+v", args, a, c.Routes[0])
 		}
 	}
