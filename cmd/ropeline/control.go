@@ -142,7 +142,8 @@ func pauseCommand(environ []string) *cobra.Command {
 	return controlCommand(environ, "pause", "paused", "Let no one in; visitors still join",
 		`Let no one in of an activity's line, on every gateway, within a second. Visitors
 still join and keep their places, and are told that the line is paused; who is
-inside stays. It holds until resume, also over a restart. Needs the role operator.`)
+inside stays. It holds until resume, also over a restart. Needs the role
+operator.`)
 }
 
 func resumeCommand(environ []string) *cobra.Command {

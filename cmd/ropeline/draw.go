@@ -20,8 +20,8 @@ func drawCommand(environ []string) *cobra.Command {
 gateway; verify and list find numbers again by what everyone is told after the
 draw, and ask no one.
 
-Exit status: 0 done or true, 1 refused or untrue, 2 not called as it should be, 3
-the gateway does not answer.`,
+Exit status: 0 done or true, 1 refused or untrue, 2 not called as it should be,
+3 the gateway does not answer.`,
 		Example: `  ropeline draw commit 123
   ropeline draw verify --seed $SEED --commitment $COMMITMENT --n 5000 --index 41`,
 		Args: cobra.NoArgs,
@@ -48,9 +48,9 @@ func drawCommit(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "commit ACTIVITY",
 		Short: "Show what an activity's draw is committed to",
-		Long: `Show what an activity's draw is committed to: the SHA-256 of its seed, and where a
-public value will come from, if one will. After the draw the seed, the value and
-the number of places are shown, too.
+		Long: `Show what an activity's draw is committed to: the SHA-256 of its seed, and where
+a public value will come from, if one will. After the draw the seed, the value
+and the number of places are shown, too.
 
 ` + remoteStatus,
 		Example: `  ropeline draw commit 123`,
@@ -192,11 +192,11 @@ func drawList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the numbers of indexes",
-		Long: `List index and number, a line for each index of a range, by what everyone is told
-after the draw.
+		Long: `List index and number, a line for each index of a range, by what everyone is
+told after the draw.
 
-Exit status: 0 ok, 1 the seed is not of the commitment, 2 not called as it should
-be.`,
+Exit status: 0 ok, 1 the seed is not of the commitment, 2 not called as it
+should be.`,
 		Example: `  ropeline draw list --seed $SEED --commitment $COMMITMENT --n 5000 --from 100 --count 10`,
 		Args:    cobra.NoArgs,
 	}

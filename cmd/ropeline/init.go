@@ -22,8 +22,8 @@ func initCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a YAML file to begin with",
-		Long: `Write a YAML file to begin with, with comments. On a terminal what no flag says is
-asked for; elsewhere --shop and --path must be given. A file that is there is
+		Long: `Write a YAML file to begin with, with comments. On a terminal what no flag says
+is asked for; elsewhere --shop and --path must be given. A file that is there is
 left alone, unless --force is given.
 
 Exit status: 0 the file is written, 1 it is there already or would not be valid,
@@ -36,23 +36,23 @@ Exit status: 0 the file is written, 1 it is there already or would not be valid,
 	force := cmd.Flags().Bool("force", false, "overwrite the file, if there is one")
 	var b beginning
 	questions := []*question{
-		{flag: "shop", kind: "URL", ask: "Where does the shop itself answer?", answer: &b.Shop, standard: "http://127.0.0.1:9000", required: true,
-			key: "upstreams.shop.servers[0].url", usage: "where the shop itself answers"},
-		{flag: "path", kind: "path", ask: "Which path is protected, with all below it?", answer: &b.Path, standard: "/drop", required: true,
-			key: "routes[0].path", usage: "the path to protect, with all below it"},
-		{flag: "name", kind: "text", ask: "What do waiting visitors read it is?", answer: &b.Name, standard: "Sale",
-			key: "activities[0].name", usage: "what waiting visitors read"},
-		{flag: "capacity", kind: "number", number: true, ask: "How many visitors may be inside at once (0: no limit)?", answer: &b.Capacity, standard: "100",
-			key: "activities[0].capacity", usage: "visitors inside at once; 0: no limit"},
-		{flag: "rate", kind: "rate", ask: "How many may come in per s, m or h?", answer: &b.Rate, standard: "60/m",
-			key: "activities[0].rate", usage: "new visitors per s, m or h; empty: no limit"},
+		{flag: "shop", ask: "Where does the shop itself answer?", answer: &b.Shop, standard: "http://127.0.0.1:9000", required: true,
+			key: "upstreams.shop.servers[0].url", usage: "the `URL` where the shop itself answers"},
+		{flag: "path", ask: "Which path is protected, with all below it?", answer: &b.Path, standard: "/drop", required: true,
+			key: "routes[0].path", usage: "the `path` to protect, with all below it"},
+		{flag: "name", ask: "What do waiting visitors read it is?", answer: &b.Name, standard: "Sale",
+			key: "activities[0].name", usage: "the `name` that waiting visitors read"},
+		{flag: "capacity", number: true, ask: "How many visitors may be inside at once (0: no limit)?", answer: &b.Capacity, standard: "100",
+			key: "activities[0].capacity", usage: "the `number` of visitors inside at once; 0: no limit"},
+		{flag: "rate", ask: "How many may come in per s, m or h?", answer: &b.Rate, standard: "60/m",
+			key: "activities[0].rate", usage: "the `rate` of new visitors, per s, m or h; empty: no limit"},
 	}
 	for _, q := range questions {
 		standard := q.standard
 		if q.required {
 			standard = ""
 		}
-		cmd.Flags().StringVar(&q.given, q.flag, standard, fmt.Sprintf("%s: `%s`", q.usage, q.kind))
+		cmd.Flags().StringVar(&q.given, q.flag, standard, q.usage)
 		*q.answer = q.standard
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -85,14 +85,14 @@ Exit status: 0 the file is written, 1 it is there already or would not be valid,
 
 // question is one value of the file that is asked for.
 type question struct {
-	flag, kind, usage string
-	ask               string
-	key               string // that the answer stands at
-	standard          string // the answer of who just presses enter
-	required          bool   // standard is an example only
-	number            bool
-	given             string // by the flag
-	answer            *string
+	flag, usage string
+	ask         string
+	key         string // that the answer stands at
+	standard    string // the answer of who just presses enter
+	required    bool   // standard is an example only
+	number      bool
+	given       string // by the flag
+	answer      *string
 }
 
 // answer finds all answers: by the flags that were given, or from in, line by
@@ -105,7 +105,7 @@ func answer(questions []*question, given func(flag string) bool, in io.Reader, o
 				return exit{exitUsage, fmt.Errorf("--%s: %w", q.flag, err)}
 			}
 		case in == nil && q.required:
-			return exit{exitUsage, fmt.Errorf("--%s: say %s, like %s", q.flag, q.usage, q.standard)}
+			return exit{exitUsage, fmt.Errorf("--%s: give %s, like %s", q.flag, strings.ReplaceAll(q.usage, "`", ""), q.standard)}
 		}
 	}
 	if in == nil {

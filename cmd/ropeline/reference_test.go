@@ -69,7 +69,7 @@ func TestCommands_EachTeachesItsUse(t *testing.T) {
 			t.Errorf("%s: wants a Short, a Long that ends with the exit status, and an Example; has %q, %q, %q", cmd.CommandPath(), cmd.Short, cmd.Long, cmd.Example)
 		}
 		for line := range strings.SplitSeq(cmd.Long, "\n") {
-			if len(line) > 82 {
+			if len(line) > 80 {
 				t.Errorf("%s: %q is too long for a terminal", cmd.CommandPath(), line)
 			}
 		}
