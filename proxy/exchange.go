@@ -42,6 +42,12 @@ type exchange struct {
 	breaker  *breaker      // wants to know how it ends; nil: it knows
 	judge    func(error)   // the same, of a breaker that is not closed
 
+	// Of a request that asks about another: who asks, or where a visitor is led
+	// who may pass, and the other.
+	front   *front
+	leads   string
+	subject *http.Request
+
 	// cut ends a WebSocket, which the server no longer knows of. It is set
 	// only for those.
 	cut context.CancelFunc
@@ -186,12 +192,19 @@ type answer struct {
 	bytes    int64
 	err      error // the first failure to write
 	hijacked bool
+
+	// closed turns each status into one that keeps the visitor out; nil: it is
+	// sent as it is.
+	closed func(status int) int
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *answer) WriteHeader(status int) {
+	if a.closed != nil && status >= 200 {
+		status = a.closed(status)
+	}
 	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		a.status = status
 	}
@@ -221,6 +234,9 @@ func (a *answer) rearm() {
 }
 
 func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 && a.closed != nil {
+		a.WriteHeader(http.StatusOK)
+	}
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}

@@ -78,6 +78,17 @@ var (
 	faultGone     = &fault{statusClientGone, "GONE", titleBad, textMalformed, "sender left", false, 0}
 )
 
+// The faults of questions that a front asks.
+var (
+	faultNoFront   = &fault{403, "NOT_A_FRONT", titleBad, "Only proxies that are listed in trusted_proxies may ask here.", "not a front", false, 0}
+	faultPreflight = &fault{403, "PREFLIGHT", titleBad, "A bypass rule of method OPTIONS lets preflights pass.", "preflight", false, 0}
+)
+
+// faultQuestion is that of one that lacks a header, or has it twice.
+func faultQuestion(header string) *fault {
+	return &fault{403, "BAD_QUESTION", titleBad, "The front must send the header " + header + ", once.", "no " + header, false, 0}
+}
+
 // The faults of upstreams.
 var (
 	faultConnect  = &fault{502, "UPSTREAM_UNREACHABLE", titleAway, textAway, reasonConnect, true, 5}

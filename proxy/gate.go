@@ -141,6 +141,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve is the ladder: each step answers the request or leaves it to the next.
+// A question about a request (forward.go) climbs it as that request would.
 func (x *exchange) serve(r *http.Request) {
 	w, t := &x.answer, x.table
 	if t == nil {
@@ -153,6 +154,14 @@ func (x *exchange) serve(r *http.Request) {
 	if x.gateway.draining.Load() && !x.who.WebSocket {
 		w.Header().Set("Connection", "close")
 	}
+	if r, ok := x.about(r); ok {
+		x.walk(r)
+	}
+}
+
+// walk is the rest of the ladder, for r or for the request that r asks about.
+func (x *exchange) walk(r *http.Request) {
+	w, t := &x.answer, x.table
 	if refusedMethod(r.Method) {
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		x.refuse(r, faultMethod)
@@ -174,12 +183,21 @@ func (x *exchange) serve(r *http.Request) {
 	}
 	if own := t.own(r); own != nil {
 		x.outcome = outcomeReserved
+		if x.asked() {
+			x.forward(r)
+			return
+		}
 		own.ServeHTTP(w, r)
 		return
 	}
 	route, plain, ok := t.find(name, r.URL)
 	if !ok {
 		x.refuse(r, faultPath)
+		return
+	}
+	if route == nil && x.front != nil {
+		x.outcome = outcomeOpen
+		x.forward(r)
 		return
 	}
 	if route == nil {
@@ -189,7 +207,7 @@ func (x *exchange) serve(r *http.Request) {
 	x.route = route
 	if route.Activity == nil {
 		x.outcome = outcomeOpen
-		route.Upstream.serve(x, r)
+		x.forward(r)
 		return
 	}
 	if plain && passesByDefault(r, route) {
@@ -200,6 +218,10 @@ func (x *exchange) serve(r *http.Request) {
 	if rule := x.bypass(r, plain); rule != nil {
 		x.shared = rule.shared
 		x.pass(r, outcomeBypass, rule.name)
+		return
+	}
+	if x.who.Kind == visitor.Preflight && x.front != nil {
+		x.refuse(r, faultPreflight)
 		return
 	}
 	if x.who.Kind == visitor.Preflight {
@@ -223,7 +245,7 @@ func (x *exchange) arrive(r *http.Request, plain bool) {
 	x.verdict = activity.Room.Arrive(r.Context(), visit)
 	x.reason = string(x.verdict.Reason)
 	switch {
-	case !x.verdict.Pass && activity.PassAssets && plain && asksForAsset(r):
+	case !x.verdict.Pass && activity.PassAssets && plain && !x.asked() && asksForAsset(r):
 		x.asset, x.shared = true, true
 		x.pass(r, outcomeBypass, "assets")
 	case !x.verdict.Pass:
@@ -242,7 +264,7 @@ func (x *exchange) pass(r *http.Request, o outcome, rule string) {
 		x.reason = rule
 		x.gateway.metrics.bypass.WithLabelValues(x.route.id, rule).Inc()
 	}
-	x.route.Upstream.serve(x, r)
+	x.forward(r)
 }
 
 func (x *exchange) hold(r *http.Request) {
@@ -253,6 +275,9 @@ func (x *exchange) hold(r *http.Request) {
 	allowOrigin(h, r)
 	if x.verdict.Status.Activity == 0 {
 		x.verdict.Status.Activity = x.route.Activity.ID
+	}
+	if x.lead(r) {
+		return
 	}
 	x.table.holder.Hold(&x.answer, r, x.verdict)
 }

@@ -155,7 +155,7 @@ func (g *gateway) settings(routes ...Route) Settings {
 	page := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) {
 		return waitpage.Activity{Name: "Spring drop", Room: g.room}, id == 123
 	})
-	return Settings{Reserved: map[string]http.Handler{"/_ropeline": page}, Holder: page, Routes: routes}
+	return Settings{Reserved: map[string]http.Handler{"/_ropeline": page}, Prefix: "/_ropeline", Holder: page, Routes: routes}
 }
 
 func (g *gateway) swap(s Settings) {

@@ -123,7 +123,10 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 17)
+	fields := make([]zap.Field, 0, 18)
+	if x.subject != nil {
+		r = x.subject
+	}
 	fields = append(fields,
 		zap.String("method", clip(r.Method, 32)),
 		zap.String("host", clip(r.Host, 256)),
@@ -147,6 +150,9 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 	}
 	if x.who.Peer != x.who.Client {
 		fields = append(fields, zap.String("peer", x.who.Peer.String()))
+	}
+	if x.front != nil {
+		fields = append(fields, zap.String("front", x.front.name))
 	}
 	fields = append(fields, zap.String("request_id", x.who.RequestID))
 	if x.upstream > 0 {

@@ -50,6 +50,11 @@ type Settings struct {
 	// all that is below it.
 	Reserved map[string]http.Handler
 
+	// Prefix is the path of Reserved below which fronts ask about requests
+	// (auth/nginx and its like), and which the waiting page that they lead
+	// visitors to is below (wait). Empty: there are neither.
+	Prefix string
+
 	Holder  Holder // answers who is held
 	Proxies visitor.Proxies
 
@@ -63,6 +68,7 @@ type Settings struct {
 // a request is answered by the table that it met, whatever is swapped in.
 type Table struct {
 	reserved  []reserved // the longest path first
+	prefix    string
 	holder    Holder
 	proxies   visitor.Proxies
 	bodyBytes int64
@@ -104,7 +110,7 @@ type route struct {
 // unless a route for that very path or one below it says otherwise.
 func NewTable(s Settings) (*Table, error) {
 	t := &Table{
-		holder: s.Holder, proxies: s.Proxies, bodyBytes: s.BodyBytes,
+		prefix: s.Prefix, holder: s.Holder, proxies: s.Proxies, bodyBytes: s.BodyBytes,
 		exact: map[string]*host{}, suffix: map[string]*host{},
 	}
 	var problems []error

@@ -393,14 +393,21 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 		x.tell(h, "X-Forwarded-Proto", "http")
 	}
 	x.tell(h, "X-Request-Id", x.who.RequestID)
-	if a := x.route.Activity; a != nil {
-		x.tell(h, "Ropeline-Activity", x.route.id)
-		x.tell(h, "Ropeline-Tenant", a.Tenant)
-		if n := x.verdict.Session.Number; n > 0 {
-			x.tell(h, "Ropeline-Number", strconv.FormatInt(n, 10))
-		}
-	}
+	x.introduce(h)
 	x.sent = time.Now()
+}
+
+// introduce tells the shop whose request it is.
+func (x *exchange) introduce(h http.Header) {
+	a := x.route.Activity
+	if a == nil {
+		return
+	}
+	x.tell(h, "Ropeline-Activity", x.route.id)
+	x.tell(h, "Ropeline-Tenant", a.Tenant)
+	if n := x.verdict.Session.Number; n > 0 {
+		x.tell(h, "Ropeline-Number", strconv.FormatInt(n, 10))
+	}
 }
 
 // tell sets a header of the request to the shop.

@@ -199,7 +199,7 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		}
 	}
 	return proxy.NewTable(proxy.Settings{
-		Reserved: g.ownPaths(c), Holder: g.page,
+		Reserved: g.ownPaths(c), Prefix: g.prefix, Holder: g.page,
 		Proxies: visitor.Trust(c.TrustedProxies...), BodyBytes: g.bodyBytes, Routes: routes,
 	})
 }
