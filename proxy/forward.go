@@ -42,8 +42,15 @@ var fronts = [...]front{
 func frontAt(uri string) (f *front, rest string) {
 	for i := range fronts {
 		rest, ok := strings.CutPrefix(uri, fronts[i].name)
-		if ok && (fronts[i].uri != "" && rest == "" || fronts[i].uri == "" && strings.HasPrefix(rest, "/")) {
+		if !ok {
+			continue
+		}
+		if fronts[i].uri == "" && strings.HasPrefix(rest, "/") {
 			return &fronts[i], rest
+		}
+		// Caddy leaves the query of the other request where it was.
+		if fronts[i].uri != "" && (rest == "" || rest[0] == '?') {
+			return &fronts[i], ""
 		}
 	}
 	return nil, ""
