@@ -27,7 +27,7 @@ type Config struct {
 	Words          string         `key:"words" form:"directory" doc:"A directory of catalogs, one tag.json for each language: they add languages to the waiting page, or change the words of the built-in ones. Empty: none."`
 	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
 	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host."`
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed."`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed, and which may ask whether a request may pass."`
 	Crawlers       []Crawler      `key:"crawlers" doc:"Search engines that bypass rules may name. Known without it: googlebot, bingbot, applebot, yandexbot, baiduspider; one of these names here replaces it."`
 	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
