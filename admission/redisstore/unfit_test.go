@@ -102,8 +102,10 @@ func (c *crowd) checkPaused(from, to time.Time) {
 	}
 	c.complain("not told that the line is paused", wrong)
 	c.t.Logf("while the line was away %d polls were told so, and %d requests to enter", waiting, refused)
-	if waiting == 0 || refused == 0 {
-		c.t.Error("nobody asked while the line was away")
+	// That a newcomer is refused is checked by itself: none of the crowd need come
+	// in so short a time.
+	if waiting == 0 {
+		c.t.Error("nobody who waits asked while the line was away")
 	}
 }
 
