@@ -43,7 +43,11 @@ func TestReplicas_NothingIsHandedOutWithoutOne(t *testing.T) {
 	} {
 		end := loss.make()
 		from := c.mark(loss.name)
-		c.linger(3 * time.Second)
+		for _, g := range c.gateways { // the crowd may have no newcomer in so short a time
+			if got := g.room.Arrive(t.Context(), admission.Visit{}); got.Pass || got.Reason != admission.HoldUnavailable {
+				t.Errorf("%s: a newcomer got %+v by %s, want to be held as unavailable", loss.name, got, g.name)
+			}
+		}
 		to := c.mark("there was one after " + loss.name)
 		end()
 		c.recovers(to)
@@ -53,10 +57,7 @@ func TestReplicas_NothingIsHandedOutWithoutOne(t *testing.T) {
 	c.check()
 	for _, w := range without {
 		handed, refused := c.handedOut(w[0], w[1])
-		t.Logf("%d requests were refused", refused)
-		if refused == 0 {
-			t.Error("nobody asked without a replica")
-		}
+		t.Logf("%d requests of the crowd were refused", refused)
 		c.complain("handed out without a replica", handed)
 	}
 }
