@@ -126,7 +126,7 @@ func TestMan_TellsOfEveryCommandAndItsFlags(t *testing.T) {
 func TestMan_IsRoffWithoutWarnings(t *testing.T) {
 	groff, err := exec.LookPath("groff")
 	if err != nil {
-		t.Skip("groff is not installed")
+		t.Fatalf("groff is missing: run \"make deps\" (%v)", err)
 	}
 	_, page, _ := command(t, nil, "man")
 	check := exec.CommandContext(t.Context(), groff, "-man", "-Tutf8", "-ww", "-z")
@@ -157,6 +157,7 @@ func TestCompletion_IsWhatTheShellUnderstands(t *testing.T) {
 		}
 		path, err := exec.LookPath(shell)
 		if err != nil {
+			t.Errorf("%s is missing: run \"make deps\" (%v)", shell, err)
 			continue
 		}
 		check := exec.CommandContext(t.Context(), path, "-n")
