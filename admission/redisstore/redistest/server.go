@@ -102,7 +102,7 @@ func (s *Server) start(lines func(port int) []string) {
 		if err := s.configure(lines(port)); err != nil {
 			s.t.Fatal(err)
 		}
-		err = s.launch("PONG")
+		err = s.launch(ready)
 		if errors.Is(err, errInUse) {
 			continue
 		}
@@ -141,15 +141,23 @@ func (s *Server) configure(lines []string) error {
 	return os.WriteFile(s.path("redis.conf"), []byte(text), 0o600)
 }
 
-// launch starts the process and waits until it answers PING with want.
-func (s *Server) launch(want string) error {
+// state is how far a server is with its start.
+type state string
+
+const (
+	loading state = "loading its data"
+	ready   state = "ready"
+)
+
+// launch starts the process and waits until it says that it is in a state.
+func (s *Server) launch(want state) error {
 	before := len(s.Log())
 	run, err := launch(s.args[0], s.args[1:], s.Dir, s.path("log"))
 	if err != nil {
 		return err
 	}
 	s.run.Store(run)
-	up := poll(patience, func() bool { return run.ended() || s.answers(run, want) })
+	up := poll(patience, func() bool { return run.ended() || s.state(run) == want })
 	if up && !run.ended() {
 		return nil
 	}
@@ -158,23 +166,24 @@ func (s *Server) launch(want string) error {
 	if strings.Contains(words, "Address already in use") {
 		return fmt.Errorf("start %s on %s: %w", s.Name, s.local, errInUse)
 	}
-	return fmt.Errorf("start %s on %s: no %s within %s:\n%s", s.Name, s.local, want, patience, lastLines(words, 30))
+	return fmt.Errorf("start %s on %s: not %s within %s:\n%s", s.Name, s.local, want, patience, lastLines(words, 30))
 }
 
-// answers reports whether run, and not another process that took its port,
-// answers PING with want.
-func (s *Server) answers(run *process, want string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// state asks run, and not another process that took its port, how far it is. It
+// takes one connection and one command: a server that loads its data hears
+// little, a slow one seldom.
+func (s *Server) state(run *process) state {
+	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
 	defer cancel()
-	info, err := s.info(ctx, "server")
-	if err != nil || info["process_id"] != strconv.Itoa(run.pid) {
-		return false
+	info, err := s.info(ctx, "default")
+	switch {
+	case err != nil || info["process_id"] != strconv.Itoa(run.pid):
+		return ""
+	case info["loading"] == "1":
+		return loading
+	default:
+		return ready // a sentinel has nothing to load, and does not say so
 	}
-	pong, err := s.Try(ctx, "ping")
-	if err != nil {
-		return strings.HasPrefix(err.Error(), want)
-	}
-	return pong == want
 }
 
 // Kill ends the server by SIGKILL. What it had written to its file stays;
@@ -191,7 +200,7 @@ func (s *Server) Kill() {
 // first.
 func (s *Server) Restart(options ...string) {
 	s.t.Helper()
-	s.restart("PONG", options...)
+	s.restart(ready, options...)
 }
 
 // RestartLoading is Restart, but returns while the server loads its data and
@@ -212,11 +221,11 @@ func (s *Server) RestartLoading(d time.Duration) {
 	if err != nil {
 		s.t.Fatalf("write what %s shall load: %v", s.Name, err)
 	}
-	s.restart("LOADING", fmt.Sprintf("key-load-delay %d", d.Microseconds()/writes+1))
+	s.restart(loading, fmt.Sprintf("key-load-delay %d", d.Microseconds()/writes+1))
 	s.add("key-load-delay 0") // for the next start
 }
 
-func (s *Server) restart(want string, options ...string) {
+func (s *Server) restart(want state, options ...string) {
 	s.t.Helper()
 	s.Kill()
 	s.add(options...)

@@ -158,7 +158,7 @@ func TestServer_TakenPortIsToldApart(t *testing.T) {
 	if err := s.configure([]string{"port " + strings.TrimPrefix(s.local, "127.0.0.1:")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.launch("PONG"); !errors.Is(err, errInUse) {
+	if err := s.launch(ready); !errors.Is(err, errInUse) {
 		t.Errorf("got %v, want %v", err, errInUse)
 	}
 }
@@ -166,7 +166,7 @@ func TestServer_TakenPortIsToldApart(t *testing.T) {
 func TestServer_AnotherProcessOnItsPortIsNotIt(t *testing.T) {
 	t.Parallel()
 	s := Single(t)
-	if s.answers(&process{pid: os.Getpid()}, "PONG") {
+	if s.state(&process{pid: os.Getpid()}) == ready {
 		t.Error("an answer of another process counts")
 	}
 }
