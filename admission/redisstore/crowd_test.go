@@ -550,8 +550,7 @@ func (c *crowd) mostInside() (most int, at time.Time) {
 }
 
 // checkOrder: while one waits whom the line could hear, nobody with a higher
-// number has a turn. What the gateway on the smaller side of a divided network
-// said is left out: the line there is another one, and is lost.
+// number has a turn. What was said of a line that is lost is left out.
 func (c *crowd) checkOrder() {
 	c.t.Helper()
 	type turn struct {
@@ -608,22 +607,33 @@ func (c *crowd) checkOrder() {
 // division returns from when to when the network was divided, and a moment in
 // which gateways find the other side's master.
 func (c *crowd) division() (from, to time.Time) {
-	for _, m := range c.marks {
-		switch m.what {
-		case divided:
-			from = m.at
-		case mended:
-			to = m.at.Add(3 * time.Second)
-		}
+	if to = c.marked(mended); !to.IsZero() {
+		to = to.Add(3 * time.Second)
 	}
-	return from, to
+	return c.marked(divided), to
 }
 
-// cutOff reports whether an answer may be the smaller side's of a divided
-// network.
+// cutOff reports whether an answer may be of a line that is another one than the
+// one that lasts: the smaller side's of a divided network, or that of a master
+// whose replica was cut off before it was killed. Turns are not kept for a
+// replica to have them; who was told of one and could not enter waits again.
 func (c *crowd) cutOff(a answer) bool {
 	from, to := c.division()
-	return a.gateway == c.gateways[0] && a.answered.After(from) && a.asked.Before(to)
+	if a.gateway == c.gateways[0] && a.answered.After(from) && a.asked.Before(to) {
+		return true
+	}
+	from, to = c.marked(severed), c.marked(killed)
+	return !from.IsZero() && a.answered.After(from) && a.asked.Before(to)
+}
+
+// marked returns when something was done last; the zero time if it never was.
+func (c *crowd) marked(what string) (at time.Time) {
+	for _, m := range c.marks {
+		if m.what == what {
+			at = m.at
+		}
+	}
+	return at
 }
 
 // heard reports whether the line knew, by a time, that the visitor waits: by a
@@ -637,10 +647,12 @@ func (c *crowd) heard(v *visitor, by time.Time) bool {
 	return false
 }
 
-// What the marks of a division say.
+// What the marks say by which answers are told to be of a lost line.
 const (
 	divided = "the network was divided"
 	mended  = "the network was mended"
+	severed = "the replica was cut off"
+	killed  = "the master was killed"
 )
 
 // divide leaves each visitor one gateway. The first gateway is that of the

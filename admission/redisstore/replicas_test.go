@@ -35,7 +35,7 @@ func TestReplicas_NothingIsHandedOutWithoutOne(t *testing.T) {
 		name string
 		make func() (end func())
 	}{
-		{"the replica was cut off", func() func() { return nodes.SeverReplicas(lineKey) }},
+		{severed, func() func() { return nodes.SeverReplicas(lineKey) }},
 		{"the replica was killed", func() func() {
 			nodes.ReplicasOf(lineKey)[0].Kill()
 			return func() { nodes.LendReplica(lineKey) }
@@ -97,14 +97,15 @@ func TestReplicas_FailoverKeepsAllThatWasHandedOut(t *testing.T) {
 	}
 	c := gather(t, crowdSize, openGateway(t, "g1", ring, settings, connect(t, o)), openGateway(t, "g2", ring, settings, connect(t, o)))
 	mend := nodes.SeverReplicas(lineKey)
-	c.mark("the replica was cut off")
+	c.mark(severed)
 	c.linger(2 * time.Second)
 	c.disperse()
+	c.checkOrder() // of the line that is to be lost
 	for _, g := range c.gateways {
 		g.stop()
 	}
 	old := nodes.KillMasterOf(lineKey)
-	c.mark("the master was killed")
+	c.mark(killed)
 	nodes.WaitFailover(bounded(t), lineKey, old)
 	mend()
 	nodes.LendReplica(lineKey) // the new master's own answers wait for one, too
