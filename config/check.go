@@ -171,6 +171,9 @@ func (d *decoder) checkListen(c *Config) {
 			}
 		}
 	}
+	if c.Listen.ProxyProtocol != "off" && len(c.TrustedProxies) == 0 && d.sound("listen.proxy_protocol", "trusted_proxies") {
+		d.warn("listen.proxy_protocol", "does nothing without trusted_proxies: no one else is believed")
+	}
 	if d.sound("listen.http") && c.Listen.HTTP == "" {
 		d.problem("listen.http", "is empty: there would be nothing for visitors to reach")
 	}
@@ -484,6 +487,9 @@ func (d *decoder) checkRoutes(c *Config) {
 		upstreams = append(upstreams, u.Name)
 		d.checkServers(join("upstreams", u.Name)+".servers", u.Servers)
 		d.checkTrust(join("upstreams", u.Name)+".tls", u)
+		if at := join("upstreams", u.Name) + ".proxy_protocol"; u.ProxyProtocol != "off" && u.Protocol == "http2" && d.sound(at) {
+			d.problem(at, "cannot tell whose a connection of protocol http2 is: it carries the requests of many; use http1")
+		}
 	}
 	// An activity whose own name is wrong cannot be told from a missing one, and
 	// one that is missing here may be made by the API.

@@ -27,7 +27,7 @@ type Config struct {
 	Words          string         `key:"words" form:"directory" doc:"A directory of catalogs, one tag.json for each language: they add languages to the waiting page, or change the words of the built-in ones. Empty: none."`
 	Routes         []Route        `key:"routes,required" doc:"Host and path to what happens there. The most specific route wins; a path matches by whole segments."`
 	Prefix         string         `key:"prefix,restart" default:"/_ropeline" form:"prefix" doc:"The path that the gateway keeps for itself on every host."`
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed, and which may ask whether a request may pass."`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"Networks (CIDR) of the proxies in front whose X-Forwarded-* headers are believed, and whose PROXY protocol headers are where listen.proxy_protocol has them, and which may ask whether a request may pass."`
 	Crawlers       []Crawler      `key:"crawlers" doc:"Search engines that bypass rules may name. Known without it: googlebot, bingbot, applebot, yandexbot, baiduspider; one of these names here replaces it."`
 	Keys           []Key          `key:"keys" doc:"Keys of the tokens: the first signs, all verify. Empty: one is made once and kept in the store."`
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
@@ -56,6 +56,8 @@ type Listen struct {
 	HTTPS string `key:"https" form:"address" doc:"Public HTTPS, with certificates as tls says; empty: none."`
 	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health, metrics and the admin API; beyond loopback only with a key in admin.jwt; empty: none."`
 	API   string `key:"api" form:"address" doc:"The queue API on an address of its own; empty: none."`
+
+	ProxyProtocol string `key:"proxy_protocol" default:"off" enum:"off|accept|require" doc:"Whether connections of trusted_proxies to http and https begin with a PROXY protocol header, version 1 or 2, that tells whose they are. accept: one without is the proxy's own; require: one without is closed."`
 }
 
 // TLS says where certificates come from, and how visitors are brought to HTTPS.
@@ -134,7 +136,10 @@ type Upstream struct {
 	Retries  int64            `key:"retries" default:"1" min:"0" max:"10" doc:"Further servers that are asked where one cannot have got the request."`
 	Protocol string           `key:"protocol" default:"http1" enum:"http1|http2" doc:"http2: by HTTP/2 where a server offers it over TLS, and in any case (h2c) without TLS."`
 	TLS      UpstreamTLS      `key:"tls" doc:"TLS towards the servers."`
-	Breaker  Breaker          `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
+
+	ProxyProtocol string `key:"proxy_protocol" default:"off" enum:"off|v1|v2" doc:"Tell the servers by the PROXY protocol whose request it is. Each request then has a connection of its own, which costs a round trip, and a TLS handshake where there is TLS."`
+
+	Breaker Breaker `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
 }
 
 // Server is one address of an upstream.

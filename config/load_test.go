@@ -185,7 +185,7 @@ func TestLoad_Defaults(t *testing.T) {
 		key       string
 		got, want any
 	}{
-		{"listen", c.Listen, Listen{HTTP: ":8080", Admin: "127.0.0.1:8081"}},
+		{"listen", c.Listen, Listen{HTTP: ":8080", Admin: "127.0.0.1:8081", ProxyProtocol: "off"}},
 		{"tls", c.TLS, TLS{Mode: "off", Redirect: true, ACME: ACME{CA: "https://acme-v02.api.letsencrypt.org/directory", Path: "ropeline-certs", CheckInterval: 10 * time.Minute}}},
 		{"store.type", c.Store.Type, "memory"},
 		{"store.path", c.Store.Path, "ropeline.db"},

@@ -3,11 +3,8 @@ package e2e
 import (
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -28,49 +25,14 @@ var fronts = []front{
 // test ends, and returns its URL.
 func (f front) run(t *testing.T, g *gateway, shop *shop) string {
 	t.Helper()
-	path, err := exec.LookPath(f.name)
-	if err != nil {
-		path, err = exec.LookPath(filepath.Join("/usr/sbin", f.name))
-	}
-	if err != nil {
-		t.Fatalf("there is no %s here: apt-get install --no-install-recommends %s", f.name, f.install)
-	}
-	// Free now, which is all that can be known.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := freeAddress(t)
 	host, port, _ := net.SplitHostPort(address)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, f.file), strings.NewReplacer(
 		"http://127.0.0.1:8000", "http://"+net.JoinHostPort(host, port), "127.0.0.1:8000", address,
 		"127.0.0.1:8080", strings.TrimPrefix(g.Public, "http://"), "127.0.0.1:9000", strings.TrimPrefix(shop.URL, "http://"),
 	).Replace(example(t, "forward-auth", f.name, f.file)))
-	cmd := exec.Command(path, f.args...)
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // a kill would leave its workers
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s said:\n%s", f.name, said.String())
-		}
-	})
-	eventually(t, f.name+" listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	runOther(t, f.name, f.install, dir, address, f.args...)
 	return "http://" + address
 }
 

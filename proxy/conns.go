@@ -35,13 +35,10 @@ func (c *conns) listener(l net.Listener) net.Listener {
 // where there is none, as on a Unix socket, and for trusted proxies.
 func (c *conns) network(a net.Addr) netip.Prefix {
 	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
+	if !ok || c.trusts(a) {
 		return netip.Prefix{}
 	}
 	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if t := c.gateway.table.Load(); t != nil && t.proxies.Trusts(addr) {
-		return netip.Prefix{}
-	}
 	bits := 32
 	if addr.Is6() {
 		bits = 64
@@ -51,6 +48,13 @@ func (c *conns) network(a net.Addr) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return network
+}
+
+// trusts reports whether a is the address of a trusted proxy.
+func (c *conns) trusts(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	t := c.gateway.table.Load()
+	return ok && t != nil && t.proxies.Trusts(tcp.AddrPort().Addr())
 }
 
 func (c *conns) take(network netip.Prefix) bool {

@@ -47,6 +47,7 @@ type linkSettings struct {
 	socket                  string // "": a network connection
 	plain                   bool   // without TLS
 	http2                   bool
+	proxyProtocol           byte // the version; 0: none
 	trust                   UpstreamTLS
 }
 
@@ -54,7 +55,7 @@ func (s UpstreamSettings) link(server UpstreamServer) linkSettings {
 	l := linkSettings{
 		dial: cmp.Or(s.Dial, 5*time.Second), tls: cmp.Or(s.TLS, 5*time.Second),
 		header: cmp.Or(s.Header, 30*time.Second), idle: cmp.Or(s.Idle, 90*time.Second),
-		plain: server.URL.Scheme != "https", http2: s.HTTP2, trust: s.Trust,
+		plain: server.URL.Scheme != "https", http2: s.HTTP2, proxyProtocol: s.ProxyProtocol, trust: s.Trust,
 	}
 	if server.URL.Scheme == schemeUnix {
 		l.socket = server.URL.Path
@@ -118,12 +119,14 @@ func (l *link) transport(http2 bool) *http.Transport {
 	return &http.Transport{
 		// Proxy stays nil: HTTP_PROXY in our environment is not meant for
 		// the way to the shop.
-		DialContext:            l.dial,
-		TLSClientConfig:        l.trust.Clone(),
-		TLSHandshakeTimeout:    l.settings.tls,
-		ResponseHeaderTimeout:  l.settings.header,
-		IdleConnTimeout:        l.settings.idle,
-		MaxIdleConnsPerHost:    idleConns,
+		DialContext:           l.dial,
+		TLSClientConfig:       l.trust.Clone(),
+		TLSHandshakeTimeout:   l.settings.tls,
+		ResponseHeaderTimeout: l.settings.header,
+		IdleConnTimeout:       l.settings.idle,
+		MaxIdleConnsPerHost:   idleConns,
+		// A connection that was made for one client is no other's.
+		DisableKeepAlives:      l.settings.proxyProtocol != 0,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		Protocols:              &protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
@@ -156,8 +159,21 @@ func (l *link) retire() {
 	l.closeIdle()
 }
 
-// dial makes a connection.
+// dial makes a connection, and says for whom where that is wished for. In this
+// case it is the connection of one request only.
 func (l *link) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := l.connect(ctx, network, address)
+	if err != nil || l.settings.proxyProtocol == 0 {
+		return conn, err
+	}
+	if err := announce(ctx, conn, l.settings.proxyProtocol, l.settings.dial); err != nil {
+		conn.Close()
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err} // nothing of a request was sent
+	}
+	return conn, nil
+}
+
+func (l *link) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: l.settings.dial, KeepAlive: 30 * time.Second}
 	if l.settings.socket != "" {
 		return dialer.DialContext(ctx, "unix", l.settings.socket)

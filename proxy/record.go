@@ -42,6 +42,8 @@ type metrics struct {
 	connsRefused     prometheus.Counter
 	handshakeErrors  prometheus.Counter
 	http2Errors      *prometheus.CounterVec
+
+	proxyProtocolErrors *prometheus.CounterVec
 }
 
 // newMetrics registers with reg; a nil reg leaves them unregistered.
@@ -79,6 +81,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 			Help: "Streams and connections of HTTP/2 that were ended for an error, by the error.",
 		}, []string{"error"}),
 	}
+	m.proxyProtocolErrors = auto.NewCounterVec(prometheus.CounterOpts{
+		Name: "ropeline_proxy_protocol_errors_total",
+		Help: "Connections of trusted proxies closed for their PROXY protocol header, by what was wrong with it.",
+	}, []string{"reason"})
 	if reg != nil {
 		reg.MustRegister(upstreamStates{g})
 	}

@@ -25,6 +25,10 @@ type ServerOptions struct {
 	// conns; 0: no limit.
 	ConnsPerNetwork int
 
+	// ProxyProtocol is how connections of trusted proxies begin, on both
+	// listeners; the header has HeaderTimeout to come.
+	ProxyProtocol ProxyProtocol
+
 	HTTPS *HTTPS // the listener beside the plain one; nil: none
 
 	// DrainDelay is how long the server goes on taking connections when it was
@@ -73,12 +77,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 	limit := newConns(s.options.ConnsPerNetwork, s.gateway)
 	servers := []*http.Server{s.server(base, nil)}
-	listeners := []net.Listener{limit.listener(l)}
+	take := func(l net.Listener) net.Listener {
+		return limit.foretold(limit.listener(l), s.options.ProxyProtocol, s.options.HeaderTimeout)
+	}
+	listeners := []net.Listener{take(l)}
 	if h := s.options.HTTPS; h != nil {
 		// Not ServeTLS: it copies the configuration, and keys of session
 		// tickets that are set later would not count.
 		servers = append(servers, s.server(base, h))
-		listeners = append(listeners, tls.NewListener(limit.listener(h.Listener), h.Config))
+		listeners = append(listeners, tls.NewListener(take(h.Listener), h.Config))
 	}
 	served := make(chan error, len(servers))
 	for i, server := range servers {

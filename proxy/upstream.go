@@ -45,7 +45,11 @@ type UpstreamSettings struct {
 	// HTTP2 has requests travel by HTTP/2: over TLS where the server offers it,
 	// and in any case (h2c) over plain connections.
 	HTTP2 bool
-	Trust UpstreamTLS
+	// ProxyProtocol is the version, 1 or 2, of the PROXY protocol in which each
+	// connection begins by telling whose request it is made for. Not with HTTP2.
+	// 0: it tells nothing, and is used for one request after the other.
+	ProxyProtocol byte
+	Trust         UpstreamTLS
 }
 
 // UpstreamServer is one server of a shop.
@@ -57,6 +61,9 @@ type UpstreamServer struct {
 func (s UpstreamSettings) check() error {
 	if len(s.Servers) == 0 {
 		return fmt.Errorf("upstream %s has no servers", s.Name)
+	}
+	if s.HTTP2 && s.ProxyProtocol != 0 {
+		return fmt.Errorf("upstream %s: a connection of HTTP/2 is not one client's, so PROXY protocol cannot tell whose it is", s.Name)
 	}
 	seen := map[string]bool{}
 	for _, server := range s.Servers {

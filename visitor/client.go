@@ -63,14 +63,14 @@ func (p Proxies) client(peer netip.Addr, lines []string) netip.Addr {
 	return client
 }
 
-// peer reads the address out of a RemoteAddr; invalid where there is none, as
-// on a Unix socket.
-func peer(remote string) netip.Addr {
+// peer reads the address and port out of a RemoteAddr; invalid where there is
+// none, as on a Unix socket.
+func peer(remote string) (netip.Addr, uint16) {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return netip.Addr{}
+		return netip.Addr{}, 0
 	}
-	return plain(ap.Addr())
+	return plain(ap.Addr()), ap.Port()
 }
 
 // hopAddr reads one entry of X-Forwarded-For, with or without a port.

@@ -21,6 +21,7 @@ import (
 type Visitor struct {
 	Client  netip.Addr // the sender, after trusted proxies were taken off; invalid if unknown
 	Peer    netip.Addr // the other end of the connection
+	Port    uint16     // Peer's
 	Trusted bool       // Peer is a trusted proxy
 	Secure  bool       // the sender speaks HTTPS, to us or to a trusted proxy
 	Kind    Kind       // what the sender can show
@@ -42,7 +43,7 @@ type Visitor struct {
 // the peer is one of p.
 func (p Proxies) Read(r *http.Request) Visitor {
 	var v Visitor
-	v.Peer = peer(r.RemoteAddr)
+	v.Peer, v.Port = peer(r.RemoteAddr)
 	v.Trusted = p.trust(v.Peer)
 	v.Client = v.Peer
 	v.Secure = r.TLS != nil

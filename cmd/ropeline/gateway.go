@@ -235,6 +235,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 		IdleTimeout:   loaded.Limits.IdleTimeout,
 
 		ConnsPerNetwork: int(loaded.Limits.ConnsPerNetwork),
+		ProxyProtocol:   proxyProtocols[loaded.Listen.ProxyProtocol],
 		HTTPS:           https,
 
 		DrainDelay: loaded.Drain.Delay,

@@ -142,6 +142,12 @@ func (g *gateway) offers(c *config.Config) []offer {
 	return all
 }
 
+// What the file calls versions of the PROXY protocol, and uses of it.
+var (
+	proxyProtocolVersions = map[string]byte{"v1": 1, "v2": 2}
+	proxyProtocols        = map[string]proxy.ProxyProtocol{"accept": proxy.ProxyProtocolAccept, "require": proxy.ProxyProtocolRequire}
+)
+
 // upstreamSettings are those of an upstream of the file.
 func upstreamSettings(u config.Upstream) proxy.UpstreamSettings {
 	servers := make([]proxy.UpstreamServer, len(u.Servers))
@@ -155,7 +161,8 @@ func upstreamSettings(u config.Upstream) proxy.UpstreamSettings {
 		MaxConns: u.MaxConns, Retries: u.Retries,
 		Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader,
 		Body: u.Timeouts.Body, Idle: u.Timeouts.Idle,
-		HTTP2: u.Protocol == "http2",
+		HTTP2:         u.Protocol == "http2",
+		ProxyProtocol: proxyProtocolVersions[u.ProxyProtocol],
 		Trust: proxy.UpstreamTLS{
 			CA: u.TLS.CAText, ServerName: u.TLS.ServerName,
 			Cert: u.TLS.CertText, Key: u.TLS.KeyText.Reveal(), SkipVerify: u.TLS.SkipVerify,
