@@ -58,14 +58,15 @@ func TestLayout_ImportsRunDownward(t *testing.T) {
 	}
 	rules := map[string][]string{
 		// The heart knows lines and tickets, and neither the web nor a database.
-		"admission": append(own("cmd", "config", "proxy", "visitor", "waitpage", "web", "crowd"),
+		"admission": append(own("cmd", "config", "proxy", "visitor", "waitpage", "web", "webhook", "crowd"),
 			"net/http", "github.com/redis/go-redis", "github.com/jackc/pgx",
 			"github.com/prometheus", "github.com/spf13/cobra", "gopkg.in/yaml.v3"),
-		"visitor":  own("cmd", "config", "proxy", "waitpage", "web", "crowd"),
-		"waitpage": own("cmd", "config", "proxy", "crowd"),
-		"proxy":    own("cmd", "config", "waitpage", "web", "crowd"),
-		"web":      own("cmd", "config", "proxy", "waitpage", "crowd"),
-		"config":   append(own("cmd", "proxy", "visitor", "waitpage", "web", "crowd"), "net/http", "go.uber.org/zap"),
+		"visitor":  own("cmd", "config", "proxy", "waitpage", "web", "webhook", "crowd"),
+		"waitpage": own("cmd", "config", "proxy", "webhook", "crowd"),
+		"proxy":    own("cmd", "config", "waitpage", "web", "webhook", "crowd"),
+		"web":      own("cmd", "config", "proxy", "waitpage", "webhook", "crowd"),
+		"webhook":  own("cmd", "config", "proxy", "visitor", "waitpage", "web", "crowd"),
+		"config":   append(own("cmd", "proxy", "visitor", "waitpage", "web", "webhook", "crowd"), "net/http", "go.uber.org/zap"),
 		"crowd":    own("cmd", "config", "proxy", "waitpage", "web"),
 	}
 	seen := map[string]bool{}
@@ -83,7 +84,7 @@ func TestLayout_ImportsRunDownward(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range []string{"admission", "visitor", "waitpage", "proxy", "web", "config"} {
+	for _, part := range []string{"admission", "visitor", "waitpage", "proxy", "web", "webhook", "config"} {
 		if !seen[part] {
 			t.Errorf("there is no package %s: the rule for it holds nothing", part)
 		}
