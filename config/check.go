@@ -139,6 +139,7 @@ func (d *decoder) check(c *Config) {
 	d.checkAPI(c)
 	d.checkActivities(c)
 	d.checkRoutes(c)
+	d.checkWebhooks(c)
 	if d.sound("poll.min", "poll.max") && c.Poll.Min > c.Poll.Max {
 		d.problem("poll.min", "is longer than poll.max, %v", c.Poll.Max)
 	}

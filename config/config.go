@@ -37,6 +37,7 @@ type Config struct {
 	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
 	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
 	Spool          Spool          `key:"spool,restart" doc:"Where records wait while the database is away."`
+	Webhooks       []Webhook      `key:"webhooks" doc:"Programs of yours that are told what happens to the lines."`
 	Database       Database       `key:"database,restart" doc:"PostgreSQL, for the record. In its durations a bare integer means seconds."`
 
 	// Warnings are what loaded but looks wrong, in the order of Problems.
@@ -139,7 +140,8 @@ type Upstream struct {
 
 	ProxyProtocol string `key:"proxy_protocol" default:"off" enum:"off|v1|v2" doc:"Tell the servers by the PROXY protocol whose request it is. Each request then has a connection of its own, which costs a round trip, and a TLS handshake where there is TLS."`
 
-	Breaker Breaker `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
+	Breaker Breaker       `key:"breaker" doc:"When the gateway stops asking a failing upstream for a while. Only requests that it did not answer count, not the status of an answer."`
+	Slow    time.Duration `key:"slow" default:"0s" min:"0s" max:"1h" doc:"Webhooks call the shop slow while more than one answer in twenty takes longer than this; 0s: never."`
 }
 
 // Server is one address of an upstream.
@@ -401,6 +403,16 @@ type Limits struct {
 type Drain struct {
 	Delay time.Duration `key:"delay" default:"5s" min:"0s" max:"10m" doc:"Time between reporting not ready and taking no more connections."`
 	Grace time.Duration `key:"grace" default:"30s" min:"0s" max:"1h" doc:"Time for requests to end before they are cut."`
+}
+
+// Webhook is a program that is told what happens to the lines.
+type Webhook struct {
+	// URL is secret, as some receivers know their senders by nothing else.
+	URL        Secret   `key:"url,required" doc:"Where it is told, by POST: https, or http with private."`
+	Secret     Secret   `key:"secret" doc:"What events are signed with, at least 24 bytes, or whsec_ and base64; empty: they are not signed."`
+	Events     []string `key:"events" enum:"activity.started|activity.ended|line.began|line.cleared|line.paused|line.resumed|shop.slow|shop.shut|shop.well|stock.sold_out|stock.back" doc:"What it is told of; empty: all."`
+	Activities []int64  `key:"activities" min:"1" max:"9007199254740991" doc:"Whose lines, by id; empty: all."`
+	Private    bool     `key:"private" default:"false" doc:"It may be in a private network or on this machine, and take plain HTTP."`
 }
 
 // Spool is where records wait while the database is away.

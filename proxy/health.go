@@ -155,11 +155,16 @@ func (u *Upstream) tryAgain(ctx context.Context) {
 func (g *Gateway) keepRooms(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	feel := time.NewTicker(feelEvery)
+	defer feel.Stop()
 	shut := map[int64]bool{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-feel.C:
+			g.feel()
+			continue
 		case <-look.C:
 		}
 		down := map[*Activity]bool{}

@@ -42,6 +42,8 @@ type UpstreamSettings struct {
 	Body   time.Duration // between two pieces of an answer, event streams excepted; 0: for ever
 	Idle   time.Duration // to keep an unused connection; 0: 90s
 
+	Slow time.Duration // what more than one answer in twenty should not take; 0: not looked at
+
 	// HTTP2 has requests travel by HTTP/2: over TLS where the server offers it,
 	// and in any case (h2c) over plain connections.
 	HTTP2 bool
@@ -117,6 +119,7 @@ type Upstream struct {
 	slots   *slots        // shared with other generations, as is the breaker
 	breaker *breaker
 	retries budget
+	pulse   pulse
 
 	stop context.CancelFunc // ends what it does by itself
 }
@@ -469,6 +472,9 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.report(nil)
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
+	if u.settings.Slow > 0 {
+		u.pulse.beat(x.upstream > u.settings.Slow)
+	}
 	x.obey(res.Header)
 	delete(res.Trailer, commandHeader) // it would be announced
 	if x.asset && !isAsset(res) {

@@ -9,27 +9,24 @@ import (
 	"time"
 )
 
-// vaultKey holds the certificates of all gateways, and vaultLease is before the
-// name of a lease. They share a hash tag, so that one step sees both.
-const (
-	vaultKey   = "ropeline:{certs}"
-	vaultLease = "ropeline:{certs}:lease:"
-)
-
 // vaultLife is how long values are kept unwritten: longer than any certificate
 // that is not renewed is good for.
 const vaultLife = 400 * 24 * time.Hour
 
 // Vault keeps small values by name for all gateways on a Redis, and leases by
 // which they do one thing at a time. Its methods are safe for concurrent use.
-type Vault struct{ store *Store }
+type Vault struct {
+	store *Store
+	key   string // of the values, and before the name of a lease: in one hash tag, so that one step sees both
+}
 
-// Vault returns the vault of the Redis.
-func (s *Store) Vault() Vault { return Vault{s} }
+// Vault returns the vault of that name, as "certs": another name, other values
+// and leases.
+func (s *Store) Vault(name string) Vault { return Vault{s, "ropeline:{" + name + "}"} }
 
 // ask does one thing, about a lease if it is named.
 func (v Vault) ask(ctx context.Context, lease, what string, args ...any) (any, error) {
-	return v.store.ask(ctx, v.store.scripts.vault, []string{vaultKey, vaultLease + lease}, false,
+	return v.store.ask(ctx, v.store.scripts.vault, []string{v.key, v.key + ":lease:" + lease}, false,
 		append([]any{int64(vaultLife / time.Second), what}, args...))
 }
 

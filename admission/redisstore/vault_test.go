@@ -19,7 +19,7 @@ func TestVault_KeepsValuesForAllGateways(t *testing.T) {
 		"cluster": defaults(redisstore.Cluster, redistest.Cluster(t).Addrs...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			here, there := connect(t, o).Vault(), connect(t, o).Vault()
+			here, there := connect(t, o).Vault("certs"), connect(t, o).Vault("certs")
 			if _, _, err := there.Get(bounded(t), "a/b.crt"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("what was never written: got error %v, want that it does not exist", err)
 			}
@@ -50,7 +50,7 @@ func TestVault_KeepsValuesForAllGateways(t *testing.T) {
 func TestVault_ValuesAndLeasesExpire(t *testing.T) {
 	t.Parallel()
 	server := redistest.Single(t)
-	vault := connect(t, defaults(redisstore.Single, server.Addr)).Vault()
+	vault := connect(t, defaults(redisstore.Single, server.Addr)).Vault("certs")
 	if _, err := vault.Put(bounded(t), "a", []byte("x"), "", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestVault_ValuesAndLeasesExpire(t *testing.T) {
 func TestVault_OneHoldsALeaseAndWritesUnderIt(t *testing.T) {
 	t.Parallel()
 	server := redistest.Single(t)
-	vault := connect(t, defaults(redisstore.Single, server.Addr)).Vault()
+	vault := connect(t, defaults(redisstore.Single, server.Addr)).Vault("certs")
 	hold := func(holder string, life time.Duration, want bool) {
 		t.Helper()
 		if got, err := vault.Hold(bounded(t), "job", holder, life); got != want || err != nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/waitpage"
 	"github.com/ropeline/ropeline/web/api"
+	"github.com/ropeline/ropeline/webhook"
 )
 
 // lookEvery is how often the file is looked at for a change. It takes two
@@ -85,6 +86,7 @@ type gateway struct {
 	errs      errorMetrics
 
 	certificates *certificates // nil: no HTTPS
+	webhooks     *webhook.Webhooks
 
 	// Of the last load.
 	pages     atomic.Pointer[map[int64]waitpage.Activity]
@@ -182,6 +184,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		log.Error("template failed, visitors see the built-in page", zap.Int64("activity", activity), zap.Error(err))
 	})
 	metrics.MustRegister(eventStreams(g.page.Streams))
+	g.webhooks = webhook.New(kept.board(g.name), g.lines, log, metrics)
 	g.health = api.NewHealth(version(), func() []api.Dependency { return append([]api.Dependency{kept.health}, g.recordHealth()...) })
 	if err := g.apply(ctx, loaded); err != nil {
 		return err
@@ -252,6 +255,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	}
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
 	parts.Go(func() error { return g.shareKeys(stopping) })
+	parts.Go(func() error { return g.webhooks.Run(roomsEnd) })
 	if g.catalog != nil {
 		parts.Go(func() error {
 			return g.catalog.Run(stopping, func(ctx context.Context) error { return g.apply(ctx, g.current.Load()) })

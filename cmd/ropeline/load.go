@@ -119,6 +119,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if g.certificates != nil {
 		g.certificates.want(next.CertHosts())
 	}
+	g.webhooks.Set(hooks(next))
 	g.current.Store(next)
 	g.loads.loaded(next.Hash)
 	return nil
@@ -158,6 +159,7 @@ func upstreamSettings(u config.Upstream) proxy.UpstreamSettings {
 		Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
 		Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
 		Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
+		Slow:     u.Slow,
 		MaxConns: u.MaxConns, Retries: u.Retries,
 		Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader,
 		Body: u.Timeouts.Body, Idle: u.Timeouts.Idle,

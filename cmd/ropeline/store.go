@@ -13,6 +13,7 @@ import (
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/proxy/certs"
 	"github.com/ropeline/ropeline/web/api"
+	"github.com/ropeline/ropeline/webhook"
 )
 
 // backing is the store that the file names, with what else is to be known of
@@ -22,6 +23,7 @@ type backing struct {
 	health api.Dependency
 	shelf  catalog.Shelf // nil: nothing is shared
 	vault  certs.Vault   // the same
+	board  func(gateway string) webhook.Board
 	close  func() error
 }
 
@@ -41,6 +43,7 @@ func openStore(ctx context.Context, c config.Store, metrics prometheus.Registere
 	return backing{
 		store:  memory,
 		health: api.Dependency{Name: "store", Check: func(context.Context) (string, error) { return "", memory.Health() }},
+		board:  func(string) webhook.Board { return webhook.File(c.Path + ".webhooks") },
 		close:  func() error { stop(); return <-stopped },
 	}, nil
 }
@@ -67,6 +70,7 @@ func openRedis(ctx context.Context, c config.Redis, metrics prometheus.Registere
 	}, func() float64 { return float64(store.BreakerState()) }))
 	return backing{
 		store: store, health: api.Dependency{Name: "store", Check: store.Check},
-		shelf: store.Shelf(), vault: store.Vault(), close: store.Close,
+		shelf: store.Shelf(), vault: store.Vault("certs"),
+		board: func(gateway string) webhook.Board { return board{store.Vault("webhooks"), gateway} }, close: store.Close,
 	}, nil
 }

@@ -30,7 +30,7 @@ func gateways(t *testing.T) (server *redistest.Server, here, there *shared) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { store.Close() })
-		return newShared(store.Vault(), zap.NewNop())
+		return newShared(store.Vault("certs"), zap.NewNop())
 	}
 	return server, open(), open()
 }
