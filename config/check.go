@@ -148,11 +148,15 @@ func (d *decoder) check(c *Config) {
 	}
 }
 
+// listened is an address that is listened on, with its key.
+type listened struct{ path, address string }
+
+func (l Listen) addresses() []listened {
+	return []listened{{"listen.http", l.HTTP}, {"listen.https", l.HTTPS}, {"listen.admin", l.Admin}, {"listen.api", l.API}}
+}
+
 func (d *decoder) checkListen(c *Config) {
-	addresses := []struct{ path, address string }{
-		{"listen.http", c.Listen.HTTP}, {"listen.https", c.Listen.HTTPS},
-		{"listen.admin", c.Listen.Admin}, {"listen.api", c.Listen.API},
-	}
+	addresses := c.Listen.addresses()
 	for i, a := range addresses {
 		if a.address == "" || !d.sound(a.path) {
 			continue
@@ -487,6 +491,7 @@ func (d *decoder) checkRoutes(c *Config) {
 	for _, u := range c.Upstreams {
 		upstreams = append(upstreams, u.Name)
 		d.checkServers(join("upstreams", u.Name)+".servers", u.Servers)
+		d.checkLoops(join("upstreams", u.Name)+".servers", u.Servers, c.Listen)
 		d.checkTrust(join("upstreams", u.Name)+".tls", u)
 		if at := join("upstreams", u.Name) + ".proxy_protocol"; u.ProxyProtocol != "off" && u.Protocol == "http2" && d.sound(at) {
 			d.problem(at, "cannot tell whose a connection of protocol http2 is: it carries the requests of many; use http1")
@@ -562,6 +567,55 @@ func (d *decoder) checkServers(path string, servers []Server) {
 			first[*s.URL] = i
 		}
 	}
+}
+
+// checkLoops refuses servers that are the gateway itself.
+func (d *decoder) checkLoops(path string, servers []Server, l Listen) {
+	for i, s := range servers {
+		at := fmt.Sprintf("%s[%d].url", path, i)
+		if s.URL == nil || !d.sound(at) {
+			continue
+		}
+		for _, own := range l.addresses() {
+			if !d.sound(own.path) || !reaches(s.URL, own.address) {
+				continue
+			}
+			if own.path == "listen.http" || own.path == "listen.https" {
+				d.problem(at, "%q is %s: requests would come back for ever", s.URL, own.path)
+			} else {
+				d.problem(at, "%q is %s, and no shop", s.URL, own.path)
+			}
+			break
+		}
+	}
+}
+
+// reaches says whether a URL surely leads to an address that is listened on, on
+// this machine. What only a name server could tell is found out by requests.
+func reaches(u *url.URL, address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || u.Scheme == "unix" || number(port) == 0 || number(port) != number(portOf(u)) {
+		return false
+	}
+	to, here := u.Hostname(), isLoopback(net.JoinHostPort(u.Hostname(), port)) || isEverywhere(u.Hostname())
+	switch {
+	case to == host:
+		return true
+	case to == "localhost" || host == "localhost" || isEverywhere(to) || isEverywhere(host):
+		return here && (isEverywhere(host) || isLoopback(address))
+	}
+	return false
+}
+
+// portOf is the port that a URL leads to.
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
 }
 
 // checkTrust holds the TLS of an upstream against itself and its servers.

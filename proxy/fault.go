@@ -71,6 +71,7 @@ var (
 	faultPath     = &fault{400, "BAD_PATH", titleBad, "The address is written in a way that can be read as two different pages.", "path", false, 0}
 	faultHost     = &fault{421, "UNKNOWN_HOST", titleBad, "No shop by this name is served here.", "unknown host", false, 0}
 	faultNoRoute  = &fault{404, "NOT_FOUND", "There is nothing here", "The address may be misspelt, or the page may have moved.", "no route", false, 0}
+	faultLoop     = &fault{508, "LOOP", titleAway, "This shop is not set up as it should be.", "loop", false, 0}
 	faultCookies  = &fault{431, "TOO_MANY_COOKIES", titleBad, "Your browser sent more cookies than we can read. Clearing this site’s cookies helps.", "cookies", false, 0}
 	faultTooLarge = &fault{413, "BODY_TOO_LARGE", "That is too large", "What was sent is larger than this shop accepts.", "body too large", false, 0}
 	faultSlowBody = &fault{408, "BODY_TOO_SLOW", "That took too long", "The connection was too slow for what was sent. Please try again.", "slow body", false, 0}

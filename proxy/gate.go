@@ -67,6 +67,10 @@ type Options struct {
 	// may pause; 0: for ever.
 	BodyIdle time.Duration
 
+	// Secret is shared by the gateways of one installation, which know by it
+	// what comes back to them; empty: this one knows what comes back to itself.
+	Secret []byte
+
 	// Resolver finds the addresses of upstreams; nil: the system's.
 	Resolver *net.Resolver
 }
@@ -81,6 +85,7 @@ type Gateway struct {
 	accessLog bool
 	bodyIdle  time.Duration
 	metrics   *metrics
+	mark      string // in the trail of requests
 
 	draining atomic.Bool
 	tunnels  atomic.Int64 // WebSockets open, which the server does not count
@@ -112,6 +117,7 @@ func NewGateway(o Options) *Gateway {
 		accessLog: o.AccessLog,
 		bodyIdle:  o.BodyIdle,
 		started:   time.Now(),
+		mark:      newMark(o.Secret),
 		resolver:  cmp.Or(o.Resolver, net.DefaultResolver), followEvery: followEvery,
 	}
 	g.metrics = newMetrics(o.Metrics, g)
@@ -188,6 +194,10 @@ func (x *exchange) walk(r *http.Request) {
 			return
 		}
 		own.ServeHTTP(w, r)
+		return
+	}
+	if x.cameBack(r) {
+		x.refuse(r, faultLoop)
 		return
 	}
 	route, plain, ok := t.find(name, r.URL)

@@ -173,7 +173,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		metrics.MustRegister(certificateMetrics{g.certificates.ends})
 	}
-	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle})
+	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle, Secret: secret})
 	defer g.front.Close()
 	g.queue = g.queueAPI()
 	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
