@@ -30,12 +30,13 @@ type unwritten struct {
 	ended    map[string]struct{}
 
 	identities map[string]struct{}
+	spent      map[string]struct{}
 }
 
 func newUnwritten() unwritten {
 	return unwritten{
 		turns: map[int64]struct{}{}, sessions: map[string]struct{}{}, ended: map[string]struct{}{},
-		identities: map[string]struct{}{},
+		identities: map[string]struct{}{}, spent: map[string]struct{}{},
 	}
 }
 
@@ -219,6 +220,7 @@ var (
 	sessionsBucket = []byte("sessions")
 	endedBucket    = []byte("ended")
 	identityBucket = []byte("identities")
+	spentBucket    = []byte("spent")
 	mapBuckets     = [][]byte{[]byte("heard"), []byte("heard-before"), []byte("off"), []byte("done")}
 )
 
@@ -244,7 +246,7 @@ type put struct {
 type lineState struct {
 	Epoch, Issued, Released   int64
 	Drawn                     int64
-	Turned, Admitted          int64
+	Turned, Passed, Admitted  int64
 	Credit                    int64
 	Born, At, Window          Instant
 	ClaimClock                Instant
@@ -261,7 +263,7 @@ type lineState struct {
 
 func (l *line) state() lineState {
 	return lineState{
-		Epoch: l.Epoch, Issued: l.Issued, Drawn: l.Drawn, Released: l.released, Turned: l.turned, Admitted: l.admitted,
+		Epoch: l.Epoch, Issued: l.Issued, Drawn: l.Drawn, Released: l.released, Turned: l.turned, Passed: l.passed, Admitted: l.admitted,
 		Credit: l.credit, Born: l.born, At: l.at, Window: l.window, ClaimClock: l.claimClock,
 		Limits: l.limits, Limited: l.limited, Steps: l.steps, Lost: l.lost, First: l.off.first,
 		Nameless: l.nameless, NamelessUntil: l.namelessUntil, BlindUntil: l.blindUntil,
@@ -315,6 +317,9 @@ func (l *line) collect(id LineID) (set lineSet, changed bool) {
 		for id := range l.identities {
 			l.unwritten.identities[id] = struct{}{}
 		}
+		for pass := range l.spent.byPass {
+			l.unwritten.spent[pass] = struct{}{}
+		}
 	}
 	for n := range l.unwritten.turns {
 		p := put{bucket: turnsBucket, key: blockKey(n)}
@@ -348,6 +353,13 @@ func (l *line) collect(id LineID) (set lineSet, changed bool) {
 				p.value = binary.BigEndian.AppendUint64(p.value, uint64(v))
 			}
 			p.value = append(p.value, kept.Visitor...)
+		}
+		set.puts = append(set.puts, p)
+	}
+	for pass := range l.unwritten.spent {
+		p := put{bucket: spentBucket, key: []byte(pass)}
+		if s := l.spent.of(pass); s.Uses > 0 {
+			p.value = append(blockKey(s.Uses), blockKey(int64(s.Until))...)
 		}
 		set.puts = append(set.puts, p)
 	}
@@ -459,7 +471,7 @@ func readLine(b *bolt.Bucket) (*line, error) {
 	}
 	l := newLine(s.At)
 	l.Floor, l.draw = Floor{s.Epoch, s.Issued, s.Drawn}, s.Draw
-	l.released, l.turned, l.admitted, l.credit = s.Released, s.Turned, s.Admitted, s.Credit
+	l.released, l.turned, l.passed, l.admitted, l.credit = s.Released, s.Turned, s.Passed, s.Admitted, s.Credit
 	l.born, l.window, l.claimClock = s.Born, s.Window, s.ClaimClock
 	l.limits, l.limited, l.steps, l.lost = s.Limits, s.Limited, s.Steps, s.Lost
 	l.nameless, l.namelessUntil, l.blindUntil = s.Nameless, s.NamelessUntil, s.BlindUntil
@@ -512,6 +524,10 @@ func readLine(b *bolt.Bucket) (*line, error) {
 			e := Ended{string(key), Instant(binary.BigEndian.Uint64(value))}
 			l.ended[e.Visitor] = e.Until
 			l.endedLog = append(l.endedLog, endedAt{e, l.version})
+		}),
+		each(b, spentBucket, 16, func(key, value []byte) {
+			uses, until := binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])
+			l.spent.raise(Spent{string(key), int64(uses), Instant(until)}, l.version)
 		}),
 		l.readIdentities(b.Bucket(identityBucket)),
 	)

@@ -24,6 +24,7 @@ type line struct {
 
 	released int64
 	turned   int64
+	passed   int64 // of turned, by passes
 	admitted int64
 	credit   int64
 	version  int64 // counts steps
@@ -73,6 +74,9 @@ type line struct {
 	// arrival time of the generic cell rate algorithm (ITU-T I.371).
 	throttles deadlines[string]
 
+	spent   spendings
+	awaited awaited
+
 	settling *settling // nil: whole
 
 	// A healed line knows some seats only by their count. They stand until
@@ -104,6 +108,7 @@ func newLine(now Instant) *line {
 		batchEnd:   newDeadlines[string](),
 		identities: map[string]identity{}, identityEnd: newDeadlines[string](),
 		throttles: newDeadlines[string](),
+		spent:     newSpendings(), awaited: newAwaited(),
 		unwritten: newUnwritten(),
 	}
 }
@@ -149,6 +154,10 @@ func (l *line) advance(call Call, now Instant) {
 		l.unwritten.ended[l.endedLog[0].Visitor] = struct{}{}
 		l.endedLog = l.endedLog[1:]
 	}
+	for pass, ok := l.spent.due(now); ok; pass, ok = l.spent.due(now) {
+		l.unwritten.spent[pass] = struct{}{}
+	}
+	l.awaited.expire(now)
 	if now >= l.namelessUntil {
 		l.nameless = 0
 	}
@@ -168,10 +177,17 @@ func (l *line) claimable() bool {
 // inside counts the sessions, nameless ones included.
 func (l *line) inside() int64 { return int64(len(l.sessions)) + l.nameless }
 
-// free is how many turns may be given now.
+// free is how many turns may be given now. A holder of a pass comes before.
 func (l *line) free() int64 {
-	if !l.limited || l.settling != nil || l.limits.halted() || l.at < l.blindUntil ||
-		!l.limits.begun(l.at) || l.limits.over(l.at) || l.drawing() {
+	if l.at < l.blindUntil || !l.limits.begun(l.at) || l.limits.over(l.at) || l.drawing() {
+		return 0
+	}
+	return max(0, l.room()-l.awaited.len())
+}
+
+// room is how many may enter now, as far as seats and credit go.
+func (l *line) room() int64 {
+	if !l.limited || l.settling != nil || l.limits.halted() {
 		return 0
 	}
 	free := int64(mostReleases)
@@ -235,7 +251,7 @@ func (l *line) head() Head {
 		Settling: l.settling != nil, Closing: l.settling != nil && l.settling.closing,
 		Limits: l.limits, Overrides: l.overrides, Draw: l.draw,
 		Waiting: l.waiting.count, Turns: int64(l.turns.len()), Sessions: l.inside(),
-		Turned: l.turned, Admitted: l.admitted,
+		Turned: l.turned, Passed: l.passed, Admitted: l.admitted, Awaited: l.awaited.len(),
 	}
 }
 
@@ -251,6 +267,7 @@ func (l *line) read(since int64) Line {
 	for n, item := range l.turns.items {
 		r.Claims = append(r.Claims, Claim{n, l.at + item.at - l.claimClock})
 	}
+	r.Spent = l.spent.since(since)
 	from := sort.Search(len(l.endedLog), func(i int) bool { return l.endedLog[i].version > since })
 	for _, e := range l.endedLog[from:] {
 		r.Ended = append(r.Ended, e.Ended)

@@ -178,6 +178,17 @@ func (m *MemoryStore) Override(ctx context.Context, call Call, overrides Overrid
 	return head, err
 }
 
+// Spend implements Store.
+func (m *MemoryStore) Spend(ctx context.Context, call Call, spent []Spent) (head Head, err error) {
+	err = m.step(ctx, call, true, func(l *line) {
+		for _, s := range spent {
+			l.spend(s)
+		}
+		head = l.head()
+	})
+	return head, err
+}
+
 // Reset implements Store.
 func (m *MemoryStore) Reset(ctx context.Context, call Call, epoch int64) (head Head, err error) {
 	err = m.step(ctx, call, true, func(l *line) {

@@ -51,8 +51,9 @@ func (p pace) observe(h Head) pace {
 	}
 	passed := min(h.Now.Sub(last.Now), mostCatchUp)
 	b.busy += passed
-	b.turns += h.Turned - last.Turned
-	b.gone += h.Issued - last.Issued - (h.Turned - last.Turned) - (h.Waiting - last.Waiting)
+	turns := h.Turned - last.Turned - (h.Passed - last.Passed) // who waits is no nearer for those by passes
+	b.turns += turns
+	b.gone += h.Issued - last.Issued - turns - (h.Waiting - last.Waiting)
 	b.waited += float64(last.Waiting) * passed.Seconds()
 	return p
 }

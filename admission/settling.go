@@ -132,6 +132,9 @@ func (l *line) heal(call Call, m Memory) {
 	for _, e := range m.Ended {
 		l.end(e)
 	}
+	for _, spent := range m.Spent {
+		l.spend(spent)
+	}
 	for _, a := range m.Sessions {
 		if l.sessions[a.Visitor] == nil && l.ended[a.Visitor] == 0 && a.Until.Add(SessionGrace) > l.at {
 			l.setSession(a, SessionGrace)

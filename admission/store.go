@@ -63,7 +63,9 @@ type Store interface {
 
 	// Admit answers visitors who ask to enter: a turn becomes a session in
 	// place, a session that stands is given again with the same end, a lapsed
-	// number goes back to waiting. Entries come in the order of the knocks.
+	// number goes back to waiting. A pass that has a use left begins a session
+	// too, before all who wait, as far as seats and credit go. Entries come in
+	// the order of the knocks.
 	Admit(ctx context.Context, call Call, knocks []Knock) (Head, []Entry, error)
 
 	// Renew moves the end of sessions that were used. Entries come in the
@@ -84,6 +86,10 @@ type Store interface {
 	// files say, whole: what it leaves out is the files' again. It changes
 	// nothing where more was decided than overrides.Version: the head tells what.
 	Override(ctx context.Context, call Call, overrides Overrides) (Head, error)
+
+	// Spend takes in what is used of passes, beyond what the line knows: a pass
+	// all of whose uses are taken lets no one in.
+	Spend(ctx context.Context, call Call, spent []Spent) (Head, error)
 
 	// Reset ends every place and turn of an epoch and begins the next. Sessions
 	// and their seats stay. An epoch that is over already is left alone.
@@ -178,9 +184,13 @@ type Head struct {
 	Sessions int64 // sessions, with those that a healed line only knows the number of
 
 	// Turned counts the turns ever given, and Admitted those among them that
-	// became sessions, joins admitted at once included.
+	// became sessions, joins admitted at once included; Passed those of both
+	// that were by a pass.
 	Turned   int64
 	Admitted int64
+	Passed   int64
+
+	Awaited int64 // holders of passes who are before all that wait
 }
 
 // Seats is what capacity counts.
@@ -215,6 +225,9 @@ type Line struct {
 	// Ended are visitors whose session ended before its time, each until its
 	// last token is dead.
 	Ended []Ended
+
+	// Spent is what is used of passes, of those where it changed.
+	Spent []Spent
 }
 
 // Map names one of the maps over numbers.
@@ -296,7 +309,8 @@ type Admission struct {
 }
 
 // Knock is a visitor who asks to enter with a ticket, with an admission token
-// past its end, or with both. Number is 0 where there is no ticket.
+// past its end, or with both; or with a pass. Number is 0 where there is no
+// ticket.
 type Knock struct {
 	Visitor string
 	Number  int64
@@ -307,6 +321,11 @@ type Knock struct {
 	// in again by them.
 	Signed Instant
 	Max    Instant
+
+	// Pass is what the visitor holds. Waits has its holder be awaited and not
+	// let in yet: who only asks has no use taken.
+	Pass  Pass
+	Waits bool
 }
 
 // Outcome is what became of a knock.
@@ -317,12 +336,20 @@ const (
 	EntryWaiting  Outcome = iota // in the line; no turn, or not to be used now
 	EntryAdmitted                // has a session
 	EntryGone                    // has neither place nor session: is new
+	EntrySpent                   // holds a pass without a use left, or one that has ended
 )
 
 // Entry is the answer to a knock.
 type Entry struct {
 	Outcome   Outcome
 	Admission Admission
+
+	// Of a holder of a pass: the holders before this one, plus one, where it is
+	// awaited; whether it would be let in if it did not wait; and what is used
+	// of the pass, this session included.
+	Position int64
+	Called   bool
+	Spent    Spent
 
 	settling bool // of a line that gives nothing yet; the room's own note
 }
@@ -343,6 +370,7 @@ type Memory struct {
 	Pieces   []Piece
 	Sessions []Admission
 	Ended    []Ended
+	Spent    []Spent
 
 	Overrides Overrides
 	Draw      Draw

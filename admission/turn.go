@@ -12,6 +12,11 @@ func (l *line) turn(n int64) {
 	l.waiting.clear(n, l.version)
 	l.off.set(n, l.version)
 	l.released = max(l.released, n)
+	l.charge()
+}
+
+// charge takes the credit that one who may enter costs.
+func (l *line) charge() {
 	l.turned++
 	if l.limits.RatePerHour > 0 {
 		l.credit -= creditUnit
@@ -88,6 +93,9 @@ func (l *line) knock(k Knock) Entry {
 	if k.Max > l.at && k.Signed < l.born {
 		return l.reenter(k)
 	}
+	if k.Pass.ID != "" {
+		return l.show(k)
+	}
 	n := k.Number
 	if k.Epoch == l.Epoch && l.unnumbered(n) {
 		return Entry{Outcome: EntryWaiting}
@@ -131,6 +139,7 @@ func (l *line) renew(visitor string) Entry {
 // leave ends a session, or gives up a place. The seat of a session is free two
 // ticks later, when every gateway has heard that its token passes no more.
 func (l *line) leave(call Call, d Departure) {
+	l.awaited.remove(d.Visitor)
 	if s := l.sessions[d.Visitor]; s != nil {
 		l.end(Ended{d.Visitor, s.Max.Add(SessionGrace)})
 	} else if l.mayReenter() {

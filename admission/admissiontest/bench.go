@@ -60,7 +60,7 @@ func Store(t *testing.T, open Opener) {
 		hold func(t *testing.T, open Opener)
 	}{
 		{"N", numbers}, {"O", order}, {"C", capacity}, {"R", rate}, {"A", sessions}, {"P", places}, {"F", forgeries}, {"H", doubt},
-		{"healing", healing}, {"identity", identities}, {"throttle", throttles}, {"override", overrides}, {"stock", stocks}, {"draw", draws},
+		{"healing", healing}, {"identity", identities}, {"throttle", throttles}, {"override", overrides}, {"stock", stocks}, {"draw", draws}, {"passes", passes},
 	} {
 		t.Run(section.name, func(t *testing.T) {
 			t.Parallel()

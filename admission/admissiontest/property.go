@@ -34,7 +34,7 @@ func Property(t *testing.T, open Opener) {
 
 // Differential runs the same random lives on two stores, which must give the
 // same answers, times counted from their first. To what Property does come
-// identities, networks, an operator's decisions and draws. Crashes are left out: what
+// identities, networks, an operator's decisions, draws and passes. Crashes are left out: what
 // may be late in a file is different.
 func Differential(t *testing.T, openA, openB Opener) {
 	a, b := openA(t), openB(t)
@@ -43,7 +43,7 @@ func Differential(t *testing.T, openA, openB Opener) {
 		activity++
 		script := make([]deed, rapid.IntRange(1, longestLife).Draw(t, "length"))
 		for i := range script {
-			script[i] = deeds("join known", "join known", "join known", "override", "crowd", "draw", "draw", "draw", "shut", "shut").Draw(t, "deed")
+			script[i] = deeds("join known", "join known", "join known", "override", "crowd", "draw", "draw", "draw", "shut", "shut", "holder", "holder", "holder", "holder").Draw(t, "deed")
 		}
 		var transcripts [2][]string
 		for i, bench := range []Bench{a, b} {
@@ -101,6 +101,9 @@ func (d deed) GoString() string {
 	if d.Verb == "shut" {
 		return fmt.Sprintf("%s %v", text, d.Limits.Shut)
 	}
+	if d.Verb == "holder" {
+		return fmt.Sprintf("%s %d, count %d", text, d.Which, d.Count)
+	}
 	if d.Verb == "override" {
 		return fmt.Sprintf("%s %s", text, plainly(d.Decides))
 	}
@@ -146,6 +149,8 @@ func deeds(more ...string) *rapid.Generator[deed] {
 			if d.Limits.Stock.Counted = rapid.Bool().Draw(t, "counted"); d.Limits.Stock.Counted {
 				d.Limits.Stock.Left = rapid.Int64Range(0, 6).Draw(t, "stock")
 			}
+		case "holder":
+			d.Which, d.Count = rapid.IntRange(0, 29).Draw(t, "which"), rapid.IntRange(0, 9).Draw(t, "count")
 		case "shut":
 			d.Limits.Shut = rapid.Bool().Draw(t, "shut")
 		case "poll":
@@ -177,6 +182,7 @@ type life struct {
 	model   *model
 	tickets []*ticket
 	batches []batch
+	holders []*ticket
 }
 
 type batch struct {
@@ -263,6 +269,8 @@ func (l *life) do(d deed) {
 		g.override(d.Decides)
 	case "draw":
 		l.draw(g, d)
+	case "holder":
+		l.passHolder(g, d)
 	case "again":
 		if len(l.batches) == 0 {
 			return
@@ -370,6 +378,27 @@ func (l *life) draw(g *gateway, d deed) {
 			l.drawn(lots, now...)
 			l.release(g)
 		}
+	}
+}
+
+// passHolder has a holder of one of three passes do something; Which tells who,
+// a new one if it is low, and Count what.
+func (l *life) passHolder(g *gateway, d deed) {
+	l.Helper()
+	if d.Which < 9 || len(l.holders) == 0 {
+		l.holders = append(l.holders, l.holder(admission.Pass{
+			ID: []string{"one", "few", "many"}[d.Which%3], Uses: []int64{1, 3, 40}[d.Which%3],
+			Until: l.record.first.Add(24 * time.Hour), Early: d.Which%2 == 0,
+		}))
+	}
+	k := l.holders[max(0, len(l.holders)-1-d.Which/2)]
+	switch d.Count {
+	case 0:
+		g.leave(k)
+	case 1, 2, 3:
+		g.awaited(k)
+	default:
+		g.redeem(k)
 	}
 }
 

@@ -3,6 +3,7 @@ package admissiontest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ropeline/ropeline/admission"
@@ -27,6 +28,7 @@ type record struct {
 	entrants map[place]string               // A: who entered with a number
 	over     map[string]bool                // A: sessions that ended
 	claims   map[int64]bool                 // O: turns as last read
+	uses     map[string]map[string]bool     // A: sessions that began by each pass, by visitor and furthest end
 
 	// R: a bucket that leaks at the rate and must never hold more than burst,
 	// in releases × an hour in microseconds.
@@ -42,6 +44,7 @@ func newRecord(t reporter) *record {
 	return &record{
 		reporter: t, given: map[place]string{}, highest: map[int64]int64{}, batches: map[string][]admission.Place{},
 		live: map[string]admission.Admission{}, entrants: map[place]string{}, over: map[string]bool{}, claims: map[int64]bool{},
+		uses: map[string]map[string]bool{},
 	}
 }
 
@@ -95,6 +98,9 @@ func (r *record) head(h admission.Head) {
 		r.Fatalf("C: %d seats, capacity %d", h.Seats(), h.Limits.Capacity)
 	}
 	turns := h.Turned - was.Turned
+	if passed := h.Passed - was.Passed; passed < 0 || passed > turns {
+		r.Fatalf("%d entered by passes, of %d turns", passed, turns)
+	}
 	if turns > 0 && (h.Settling || h.Limits.Mode == admission.ModeHold) {
 		r.Fatalf("H: %d turns given by a line that is paused", turns)
 	}
@@ -182,6 +188,9 @@ func (r *record) admit(h admission.Head, at place, a admission.Admission) {
 		r.Fatalf("A: the session of number %d ends %v after its furthest end", at.number, a.Until.Sub(a.Max))
 	}
 	before, again := r.live[a.Visitor]
+	if at.number == 0 && before.Until.Add(admission.SessionGrace) <= h.Now {
+		again = false // another use of a pass
+	}
 	switch {
 	case r.over[a.Visitor]:
 		r.Fatalf("A: %s entered again after leaving", a.Visitor)
@@ -189,7 +198,7 @@ func (r *record) admit(h admission.Head, at place, a admission.Admission) {
 		(a.Number != before.Number || a.Max != before.Max || a.Until < before.Until):
 		r.Fatalf("A: %s had the session %+v and was given %+v", a.Visitor, before, a)
 	}
-	if other := r.entrants[at]; other != "" && other != a.Visitor {
+	if other := r.entrants[at]; other != "" && other != a.Visitor && at.number > 0 {
 		r.Fatalf("A: number %d let %s in, and before %s", at.number, a.Visitor, other)
 	}
 	r.entrants[at] = a.Visitor
@@ -225,6 +234,21 @@ func (r *record) entered(h admission.Head, k admission.Knock, e admission.Entry)
 		}
 		r.admit(h, place{k.Epoch, k.Number}, e.Admission)
 	}
+	if k.Pass.ID == "" {
+		return
+	}
+	if e.Outcome == admission.EntryAdmitted {
+		if r.uses[k.Pass.ID] == nil {
+			r.uses[k.Pass.ID] = map[string]bool{}
+		}
+		r.uses[k.Pass.ID][fmt.Sprint(k.Visitor, e.Admission.Max)] = true
+	}
+	if used := int64(len(r.uses[k.Pass.ID])); used > k.Pass.Uses {
+		r.Fatalf("A: pass %s of %d uses began %d sessions", k.Pass.ID, k.Pass.Uses, used)
+	}
+	if e.Position > h.Awaited || e.Called && e.Position == 0 {
+		r.Fatalf("O: holder %d of %d awaited, called: %v", e.Position, h.Awaited, e.Called)
+	}
 }
 
 func (r *record) renewed(h admission.Head, visitor string, e admission.Entry) {
@@ -245,8 +269,8 @@ func (r *record) renewed(h admission.Head, visitor string, e admission.Entry) {
 }
 
 func (r *record) left(visitor string) {
-	if _, inside := r.live[visitor]; inside {
-		r.over[visitor] = true
+	if a, inside := r.live[visitor]; inside && (a.Number > 0 || a.Until.Add(admission.SessionGrace) > r.now) {
+		r.over[visitor] = true // by a pass, who left after the session may begin another
 	}
 	delete(r.live, visitor)
 }
@@ -302,8 +326,8 @@ func (r *record) read(v *reading) {
 // plain, session and lines tell answers with their times counted from the
 // first, so that those of two stores can be compared.
 func (r *record) plain(h admission.Head) string {
-	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v, decision %d: %s, %d drawn by %+v, closing %v",
-		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits, h.Overrides.Version, plainly(h.Overrides), h.Drawn, h.Draw, h.Closing)
+	return fmt.Sprintf("%d/%d at %v: released %d, lost %d, settling %v, waiting %d, turns %d, sessions %d, turned %d, admitted %d, %+v, decision %d: %s, %d drawn by %+v, closing %v, %d passed, %d awaited",
+		h.Epoch, h.Issued, h.Now.Sub(r.first), h.Released, h.Lost, h.Settling, h.Waiting, h.Turns, h.Sessions, h.Turned, h.Admitted, h.Limits, h.Overrides.Version, plainly(h.Overrides), h.Drawn, h.Draw, h.Closing, h.Passed, h.Awaited)
 }
 
 func (r *record) session(a admission.Admission) string {
@@ -319,6 +343,10 @@ func (r *record) lines(v *reading) string {
 	text := fmt.Sprintf("waiting %v, off %v, done %v, claims", v.numbers(admission.MapWaiting), v.numbers(admission.MapOff), v.numbers(admission.MapDone))
 	for _, c := range claims {
 		text += fmt.Sprintf(" %d until %v", c.Number, c.Until.Sub(r.first))
+	}
+	slices.SortFunc(v.Spent, func(a, b admission.Spent) int { return strings.Compare(a.Pass, b.Pass) })
+	for _, s := range v.Spent {
+		text += fmt.Sprintf(", %d uses of %s until %v", s.Uses, s.Pass, s.Until.Sub(r.first))
 	}
 	return text
 }

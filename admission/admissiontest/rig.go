@@ -40,6 +40,7 @@ type gateway struct {
 	settles bool
 	inside  map[string]admission.Admission // sessions it has seen
 	ended   map[string]admission.Instant
+	spent   map[string]admission.Spent
 }
 
 // reading is a gateway's picture of the line.
@@ -53,6 +54,7 @@ type ticket struct {
 	visitor       string
 	number, epoch int64 // while indexed, number is the index plus one
 	indexed       bool
+	pass          admission.Pass // in place of a number
 	session       admission.Admission
 	signed        admission.Instant // of the admission token
 }
@@ -72,6 +74,7 @@ func (r *rig) gateway(limits admission.Limits) *gateway {
 	g := &gateway{
 		rig: r, name: fmt.Sprintf("g%d", len(r.gates)+1), limits: limits,
 		inside: map[string]admission.Admission{}, ended: map[string]admission.Instant{},
+		spent: map[string]admission.Spent{},
 	}
 	r.gates = append(r.gates, g)
 	return g
@@ -329,6 +332,9 @@ func (g *gateway) releaseSince(since int64) admission.Line {
 	for _, e := range line.Ended {
 		g.ended[e.Visitor] = e.Until
 	}
+	for _, s := range line.Spent {
+		g.spends(s)
+	}
 	return line
 }
 
@@ -381,6 +387,9 @@ func (g *gateway) memory(was reading) admission.Memory {
 		} else if a.Until > g.record.now {
 			m.Sessions = append(m.Sessions, a)
 		}
+	}
+	for _, pass := range keys(g.spent) {
+		m.Spent = append(m.Spent, g.spent[pass])
 	}
 	return m
 }
@@ -451,11 +460,47 @@ func (g *gateway) ask(k *ticket, knock admission.Knock) admission.Entry {
 	g.record.entered(head, knock, entries[0])
 	if g.said != nil {
 		g.said("  %s is %s, %s", knock.Visitor, outcomes[entries[0].Outcome], g.record.session(entries[0].Admission))
+		g.said("  holder %d, called %v, %d uses taken", entries[0].Position, entries[0].Called, entries[0].Spent.Uses)
 	}
 	if entries[0].Outcome == admission.EntryAdmitted {
 		g.admitted(k, head, entries[0].Admission)
 	}
+	if entries[0].Spent.Uses > 0 {
+		g.spends(entries[0].Spent)
+	}
 	return entries[0]
+}
+
+// spends takes in what a gateway is told of the uses of a pass.
+func (g *gateway) spends(s admission.Spent) {
+	known := g.spent[s.Pass]
+	s.Uses, s.Until = max(s.Uses, known.Uses), max(s.Until, known.Until)
+	g.spent[s.Pass] = s
+}
+
+// holder is a new visitor with a pass.
+func (r *rig) holder(pass admission.Pass) *ticket {
+	return &ticket{visitor: r.visitors(1)[0].Visitor, pass: pass}
+}
+
+// redeem asks to enter by a pass.
+func (g *gateway) redeem(k *ticket) admission.Entry {
+	g.Helper()
+	return g.ask(k, admission.Knock{Visitor: k.visitor, Pass: k.pass})
+}
+
+// awaited asks whether a holder may enter, and does not.
+func (g *gateway) awaited(k *ticket) admission.Entry {
+	g.Helper()
+	return g.ask(k, admission.Knock{Visitor: k.visitor, Pass: k.pass, Waits: true})
+}
+
+// wantRedeem redeems, and checks what became of it.
+func (g *gateway) wantRedeem(k *ticket, want admission.Outcome) admission.Entry {
+	g.Helper()
+	e := g.redeem(k)
+	g.want(k, e, want)
+	return e
 }
 
 // enter knocks, and must be admitted.
@@ -466,7 +511,7 @@ func (g *gateway) enter(k *ticket) admission.Admission {
 	return e.Admission
 }
 
-var outcomes = [...]string{"waiting", "admitted", "gone"}
+var outcomes = [...]string{"waiting", "admitted", "gone", "spent"}
 
 func (g *gateway) want(k *ticket, e admission.Entry, want admission.Outcome) {
 	g.Helper()

@@ -8,7 +8,7 @@ import (
 
 // Texts are the scripts of all verbs, and before them what they share.
 func Texts() []string {
-	return []string{shared, releaseText, joinText, admitText, renewText, leaveText, presentText, healText, resetText, overrideText, drawText}
+	return []string{shared, releaseText, joinText, admitText, renewText, leaveText, presentText, healText, spendText, resetText, overrideText, drawText}
 }
 
 // NewAt returns a store whose scripts read the time, in microseconds, from a
@@ -29,7 +29,7 @@ func NewAt(client redis.UniversalClient, clockKey string, edit func(text string)
 	}
 	s.scripts = scripts{
 		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
-		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText), draw: script(drawText),
+		leave: script(leaveText), present: script(presentText), heal: script(healText), spend: script(spendText), reset: script(resetText), override: script(overrideText), draw: script(drawText),
 		keys: s.scripts.keys,
 	}
 	return s

@@ -1,12 +1,14 @@
 -- ARGV: now, released, seats, counts of pieces, sessions and ended; the version
 -- of what the operator decided, and it as decide takes it; key, source, beacon and
--- later of the draw, and whether its places are numbers; then for each piece map, chunk, offset in bytes, bytes; for each session visitor,
--- number, until, max; for each ended visitor, until. Pieces come done first,
--- then off, then waiting, so that no one who entered is marked as waiting.
+-- later of the draw, and whether its places are numbers; the count of passes; then
+-- for each piece map, chunk, offset in bytes, bytes; for each session visitor,
+-- number, until, max; for each ended visitor, until; for each pass its id, uses and
+-- end. Pieces come done first, then off, then waiting, so that no one who entered
+-- is marked as waiting.
 if S.s_until == 0 or S.s_closing == 1 and S.s_lost == 0 then return reply({}) end
-local pieces, sessions, gone = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local pieces, sessions, gone, passes = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[24])
 
-if pieces + sessions + gone > 0 or tonumber(ARGV[6]) > 0 then S.s_lost = 1 end
+if pieces + sessions + gone + passes > 0 or tonumber(ARGV[6]) > 0 then S.s_lost = 1 end
 
 local ahead = tonumber(ARGV[4]) - S.clock - S.behind
 if ahead > 0 then
@@ -24,7 +26,7 @@ local function recallDraw(key, source, beacon, later, mapped)
   if mapped == 1 and S.mapped == 0 and S.drawn > 0 then renumber() end
 end
 
-local i = 24
+local i = 25
 if F_EPOCH == S.epoch then
   raise(F_ISSUED, F_DRAWN)
   local mapped = tonumber(ARGV[23])
@@ -68,5 +70,9 @@ for s = 0, sessions - 1 do
   if not session(visitor) and not hasEnded(visitor) and untilAt + GRACE > S.at then
     setSession(visitor, tonumber(ARGV[at + 1]), untilAt, tonumber(ARGV[at + 3]))
   end
+end
+for p = 0, passes - 1 do
+  local at = i + 4 * sessions + 2 * gone + 3 * p
+  spend(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
 end
 return reply({})

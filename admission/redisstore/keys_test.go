@@ -171,6 +171,12 @@ func TestKeys_ShareATagExpireAndTellNoOne(t *testing.T) {
 		}
 	}
 
+	// A pass for the season, and a holder who waits.
+	pass := admission.Pass{ID: "season", Uses: 9, Until: admission.InstantOf(s.now).Add(300 * 24 * time.Hour)}
+	s.did(s.store.Spend(t.Context(), s.call, []admission.Spent{{Pass: pass.ID, Uses: 2, Until: pass.Until}}))
+	head, _, err := s.store.Admit(t.Context(), s.call, []admission.Knock{{Visitor: "holder", Pass: pass, Waits: true}})
+	s.did(head, err)
+
 	kinds := s.checkKeys()
 
 	// A quiet time, in which ticks alone keep what nobody writes.
@@ -187,7 +193,8 @@ func TestKeys_ShareATagExpireAndTellNoOne(t *testing.T) {
 	maps.Copy(kinds, s.checkKeys())
 	for _, kind := range []string{
 		"queue:seq", "queue:active", "queue:visit", "queue:turns", "queue:steps", "queue:ended", "queue:told", "queue:limits", "queue:batch",
-		"queue:batches", "queue:changed", "queue:live", "queue:off", "queue:done", "user:queue", "throttle:ip",
+		"queue:batches", "queue:changed", "queue:live", "queue:off", "queue:done", "user:queue",
+		"queue:pass", "queue:passes", "queue:spent", "queue:holder", "queue:holders", "queue:held", "queue:holds", "throttle:ip",
 	} {
 		if !kinds[kind] {
 			t.Errorf("no key of kind %s was made: the life was not busy enough", kind)
@@ -284,13 +291,16 @@ func (s *shelf) checkKeys() map[string]bool {
 		kinds[kind] = true
 		// What a line is made of outlives its longest session by a week. A
 		// place of an identity lives as long as the queue token that shows it;
-		// what a network has used is worth nothing when it may join again.
+		// what a network has used is worth nothing when it may join again. What is
+		// used of a pass is kept to its end.
 		least, most := s.limits.Max+7*24*time.Hour, s.limits.Max+8*24*time.Hour
 		switch kind {
 		case "user:queue":
 			least = 7 * 24 * time.Hour
 		case "throttle:ip":
 			least, most = time.Second, time.Hour
+		case "queue:pass", "queue:passes", "queue:spent":
+			least, most = 300*24*time.Hour-10*time.Minute, 300*24*time.Hour+time.Minute
 		}
 		life, err := s.client.PTTL(s.Context(), key).Result()
 		if err != nil {

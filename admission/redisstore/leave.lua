@@ -2,6 +2,7 @@
 for i = 4, #ARGV, 3 do
   local visitor, n, epoch = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local s = session(visitor)
+  unawait(visitor)
   if s then
     finish(visitor, s[4] + GRACE)
   elseif mayReenter() then

@@ -36,7 +36,18 @@ local LIMITS = 'queue:limits:' .. tag -- what each gateway allows
 local BATCH = 'queue:batch:' .. tag -- first number of each batch of joins
 local BATCHES = 'queue:batches:' .. tag -- batches by end of memory
 local CHANGED = 'queue:changed:' .. tag -- map and chunk by version of the last change
-local FIXED = { SEQ, ACTIVE, VISIT, TURNS, ENDED, TOLD, STEPS, LIMITS, BATCH, BATCHES, CHANGED }
+local PASS = 'queue:pass:' .. tag -- what is used of a pass: uses, end of the pass
+local PASSES = 'queue:passes:' .. tag -- passes by their end
+local SPENT = 'queue:spent:' .. tag -- the same, by version
+local HOLDER = 'queue:holder:' .. tag -- holder of a pass who is awaited: pass
+local HOLDERS = 'queue:holders:' .. tag -- the same, in the order in which they came
+local HELD = 'queue:held:' .. tag -- the same, by the instant until which each is awaited
+local HOLDS = 'queue:holds:' .. tag -- how many of them hold a use of each pass
+local FIXED = {
+  SEQ, ACTIVE, VISIT, TURNS, ENDED, TOLD, STEPS, LIMITS, BATCH, BATCHES, CHANGED,
+  PASS, PASSES, SPENT, HOLDER, HOLDERS, HELD, HOLDS,
+}
+local USED = { [PASS] = true, [PASSES] = true, [SPENT] = true } -- kept until the last pass has ended
 
 local call = redis.call
 local function text(n) return string.format('%.0f', n) end
@@ -62,6 +73,7 @@ local floor, min, max = math.floor, math.min, math.max
 --   s_until …                the settling; s_until 0: whole. s_lost: there was a line before
 --   limited                  1 when limits were ever told
 --   kept                     when the expiry of all keys was renewed
+--   awaited, came            how many holders of passes are awaited, and how many ever were
 --   o_version, o_mode …      what an operator decided; 0 is nothing and all else one more than it says
 local S = setmetatable({}, { __index = function() return 0 end })
 local words = { run = false, message = '', draw_key = '', draw_source = '', draw_beacon = '' } -- the fields that are text
@@ -330,12 +342,17 @@ local function full()
   return S.max_queue > 0 and S.waiting >= S.max_queue or S.stop_at > 0 and S.left > 0 and S.waiting >= S.stop_at * (S.left - 1)
 end
 
-local function free()
-  if S.limited == 0 or S.s_until ~= 0 or halted() or S.at < S.blind_until or not begun() or over() or drawing() then return 0 end
+local function room()
+  if S.limited == 0 or S.s_until ~= 0 or halted() then return 0 end
   local n = MOST_RELEASES
   if S.capacity > 0 then n = min(n, S.capacity - inside() - turned()) end
   if S.rate > 0 then n = min(n, floor(S.credit / UNIT)) end
   return max(n, 0)
+end
+
+local function free()
+  if S.at < S.blind_until or not begun() or over() or drawing() then return 0 end
+  return max(0, room() - S.awaited)
 end
 
 local function keepSteps(now)
@@ -408,12 +425,16 @@ end
 
 -- turns and sessions ----------------------------------------------------------
 
+local function charge()
+  S.turned = S.turned + 1
+  if S.rate > 0 then S.credit = S.credit - UNIT end
+end
+
 local function turn(n)
   put(WAITING, n, 0)
   put(OFF, n, 1)
   S.released = max(S.released, n)
-  S.turned = S.turned + 1
-  if S.rate > 0 then S.credit = S.credit - UNIT end
+  charge()
 end
 
 local function setSession(visitor, n, untilAt, maxAt)
@@ -457,6 +478,59 @@ local function finish(visitor, untilAt)
   call('ZADD', TOLD, text(S.version), visitor)
   touch(ENDED)
   touch(TOLD)
+end
+
+-- passes: see pass.go ---------------------------------------------------------
+
+-- spentOf returns what is used of a pass, and when that may be forgotten.
+local function spentOf(pass)
+  local uses, ends = string.match(call('HGET', PASS, pass) or '', '(%d+):(%d+)')
+  return tonumber(uses or '0'), tonumber(ends or '0')
+end
+
+local function spend(pass, uses, ends)
+  if ends <= S.at then return end
+  local known, last = spentOf(pass)
+  if uses <= known and ends <= last then return end
+  ends = max(ends, last)
+  call('HSET', PASS, pass, text(max(uses, known)) .. ':' .. text(ends))
+  call('ZADD', PASSES, text(ends), pass)
+  call('ZADD', SPENT, text(S.version), pass)
+  for k in pairs(USED) do touch(k) end
+end
+
+local function forgetSpent()
+  for _, pass in ipairs(call('ZRANGEBYSCORE', PASSES, '-inf', text(S.at))) do
+    call('ZREM', PASSES, pass)
+    call('ZREM', SPENT, pass)
+    call('HDEL', PASS, pass)
+  end
+end
+
+local function awaits(visitor, pass) return call('HGET', HOLDER, visitor) == pass end
+
+local function unawait(visitor)
+  if S.awaited == 0 then return end
+  local pass = call('HGET', HOLDER, visitor)
+  if not pass then return end
+  call('HDEL', HOLDER, visitor)
+  call('ZREM', HOLDERS, visitor)
+  call('ZREM', HELD, visitor)
+  if call('HINCRBY', HOLDS, pass, -1) == 0 then call('HDEL', HOLDS, pass) end
+  S.awaited = S.awaited - 1
+end
+
+local function await(visitor, pass, untilAt)
+  if not awaits(visitor, pass) then
+    unawait(visitor)
+    S.came = S.came + 1
+    S.awaited = S.awaited + 1
+    call('HSET', HOLDER, visitor, pass)
+    call('ZADD', HOLDERS, text(S.came), visitor)
+    call('HINCRBY', HOLDS, pass, 1)
+  end
+  call('ZADD', HELD, text(untilAt), visitor)
+  for _, k in ipairs({ HOLDER, HOLDERS, HELD, HOLDS }) do touch(k) end
 end
 
 local function mayReenter() return S.s_until ~= 0 or S.at < S.reentry end
@@ -570,6 +644,7 @@ local function advance()
   local clock = tonumber(t[1]) * SECOND + tonumber(t[2])
   local process = string.match(call('INFO', 'server'), 'run_id:(%w+)')
   if fresh then
+    call('DEL', HOLDER, HOLDERS, HELD, HOLDS)
     S.epoch, S.version = 1, 1
     S.born, S.at, S.window = clock, clock, clock
   end
@@ -599,6 +674,9 @@ local function advance()
     call('ZREM', ENDED, visitor)
     call('ZREM', TOLD, visitor)
   end
+  if S.awaited > 0 then
+    for _, visitor in ipairs(call('ZRANGEBYSCORE', HELD, '-inf', text(now))) do unawait(visitor) end
+  end
   if now >= S.nameless_until then S.nameless = 0 end
   keepSteps(now)
   if S.limited == 1 and now - S.window >= S.absence then turnWindow(now) end
@@ -614,6 +692,7 @@ local function save()
   local lifetime = 7 * 24 * 3600 + 60 + max(floor(S.max / SECOND), S.limited == 0 and 7 * 24 * 3600 or 0)
   if S.at - S.kept >= 60 * SECOND then
     S.kept = S.at
+    forgetSpent()
     for _, k in ipairs(FIXED) do touch(k) end
     for c = S.first, lastChunk() do
       for _, map in ipairs(MAPS) do touch(mapKey(map, c)) end
@@ -634,7 +713,12 @@ local function save()
   end
   call('HSET', SEQ, unpack(changes)) -- at least the version and the time
   touch(SEQ)
-  for k in pairs(touched) do call('EXPIRE', k, lifetime) end
+  local longest = lifetime -- of what is used of passes
+  if touched[PASSES] then
+    local last = call('ZREVRANGE', PASSES, 0, 0, 'WITHSCORES')
+    if last[2] then longest = max(lifetime, floor((tonumber(last[2]) - S.at) / SECOND) + 60) end
+  end
+  for k in pairs(touched) do call('EXPIRE', k, USED[k] and longest or lifetime) end
 end
 
 -- reply saves the step and returns the head of the line, then the verb's rest.
@@ -648,7 +732,7 @@ local function reply(rest)
       S.max_queue, S.stop_at, S.left,
       S.o_version, S.o_mode, S.o_capacity, S.o_rate, S.o_start_at, S.o_end_at, S.o_left, S.o_message,
       S.draw, S.prequeue, S.drawn, S.later, S.mapped, S.s_until ~= 0 and S.s_closing == 1 and S.s_lost == 0 and 1 or 0,
-      S.shut,
+      S.shut, S.passed, S.awaited,
     },
     { words.message, words.draw_key, words.draw_source, words.draw_beacon },
     rest,

@@ -123,6 +123,18 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"the key is lost with the line", "if words.draw_key == '' then words.draw_key, words.draw_source = key, source end", "", "draw/ALossInThePrequeueKeepsEveryoneInTheDraw"},
 	{"a healed line takes indexes for numbers", "  local mapped = tonumber(ARGV[23])", "  local mapped = S.mapped", "draw/ALossAfterTheDrawKeepsItsNumbers"},
 
+	{"who waits is let in before a holder", "return max(0, room() - S.awaited)", "return room()", "passes/AHolderEntersBeforeEverybodyWhoWaits"},
+	{"a later holder is let in before", "local called = before < room()", "local called = room() > 0", "passes/HoldersEnterInTheOrderInWhichTheyCame"},
+	{"a pass is free of charge", "  charge()\n  S.passed", "  S.passed", "passes/HoldersTakeOfCapacityAndRateLikeOthers"},
+	{"a use is not counted", "  spend(pass, used + 1, untilAt)\n", "", "passes/APassHasAsManyUsesAsItSays"},
+	{"two hold the same use", "and used + tonumber(call('HGET', HOLDS, pass) or '0') >= uses then", "and false then", "passes/AHolderWhoGoesAwayTakesNoUseAndHoldsTheLineUpForAClaim"},
+	{"a holder who went away is awaited for ever", "for _, visitor in ipairs(call('ZRANGEBYSCORE', HELD, '-inf', text(now))) do unawait(visitor) end", "", "passes/AHolderWhoGoesAwayTakesNoUseAndHoldsTheLineUpForAClaim"},
+	{"every pass is good before the start", "or not begun() and not early then", "then", "passes/BeforeTheStartOnlyByAPassThatSaysSo"},
+	{"a pass outlives its end", "if S.at >= untilAt or used >= uses or", "if used >= uses or", "passes/APassThatHasEndedIsWorthNothing"},
+	{"a reset gives uses back", "call('DEL', CHANGED, TURNS, STEPS, BATCH, BATCHES)", "call('DEL', CHANGED, TURNS, STEPS, BATCH, BATCHES, PASS)", "passes/AResetGivesNoUseBack"},
+	{"a loss gives uses back", "  spend(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))\n", "", "passes/UsesSurviveALossByWhatGatewaysRemember"},
+	{"what is used is kept for ever", "    forgetSpent()\n", "", "passes/WhatIsUsedIsReadOnceAndForgottenAtTheEnd"},
+
 	{"no capacity of one gateway is none of all", "capacity = lesser", "capacity = min", differential},
 	{"lost places are noted seldom", "now - S.step_at >= S.hold_place / 60", "now - S.step_at >= S.hold_place / 6", differential},
 

@@ -77,4 +77,11 @@ for _, visitor in ipairs(call('ZRANGEBYSCORE', TOLD, '(' .. text(since), '+inf')
   gone[#gone + 1] = visitor
   gone[#gone + 1] = tonumber(call('ZSCORE', ENDED, visitor))
 end
-return reply({ S.version, max(1, S.first * CHUNK), pieces, claims, gone })
+local spent = {}
+for _, pass in ipairs(call('ZRANGEBYSCORE', SPENT, '(' .. text(since), '+inf')) do
+  local uses, ends = spentOf(pass)
+  spent[#spent + 1] = pass
+  spent[#spent + 1] = uses
+  spent[#spent + 1] = ends
+end
+return reply({ S.version, max(1, S.first * CHUNK), pieces, claims, gone, spent })

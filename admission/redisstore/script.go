@@ -25,6 +25,8 @@ var (
 	presentText string
 	//go:embed heal.lua
 	healText string
+	//go:embed spend.lua
+	spendText string
 	//go:embed reset.lua
 	resetText string
 	//go:embed override.lua
@@ -40,7 +42,7 @@ var (
 )
 
 type scripts struct {
-	release, join, admit, renew, leave, present, heal, reset, override, draw, keys, catalog, vault *redis.Script
+	release, join, admit, renew, leave, present, heal, spend, reset, override, draw, keys, catalog, vault *redis.Script
 }
 
 // scriptsOf returns the scripts behind a text that they share.
@@ -48,7 +50,7 @@ func scriptsOf(shared string) scripts {
 	script := func(verb string) *redis.Script { return redis.NewScript(shared + verb) }
 	return scripts{
 		release: script(releaseText), join: script(joinText), admit: script(admitText), renew: script(renewText),
-		leave: script(leaveText), present: script(presentText), heal: script(healText), reset: script(resetText), override: script(overrideText),
+		leave: script(leaveText), present: script(presentText), heal: script(healText), spend: script(spendText), reset: script(resetText), override: script(overrideText),
 		draw: script(drawText),
 		// Of no line: they share no steps.
 		keys: redis.NewScript(keysText), catalog: redis.NewScript(catalogText), vault: redis.NewScript(vaultText),

@@ -50,7 +50,8 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 	// A renewal, too: a gateway that is cut off with an old master would prolong
 	// sessions whose seats the new master gives to others.
 	lasting := script == s.scripts.join || script == s.scripts.admit || script == s.scripts.renew ||
-		script == s.scripts.draw // numbers that were told are the numbers of the new master
+		script == s.scripts.draw || // numbers that were told are the numbers of the new master
+		script == s.scripts.spend // a pass that was revoked stays so
 	floor := fmt.Sprintf("%d:%d:%d", call.Floor.Issued, call.Floor.Drawn, bit(call.Mapped))
 	args = append([]any{call.Gateway, call.Floor.Epoch, floor}, args...)
 	answer, err := s.ask(ctx, script, keysOf(call.Line), lasting, args)
@@ -74,7 +75,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 var errAnswer = errors.New("redis answered in a form that this build does not know")
 
 const (
-	headNumbers = 43
+	headNumbers = 45
 	headWords   = 4
 )
 
@@ -94,7 +95,7 @@ func head(n []int64, words []string) admission.Head {
 	h := admission.Head{
 		Now: admission.Instant(n[0]), Floor: admission.Floor{Epoch: n[1], Issued: n[2], Drawn: n[38]},
 		Released: n[3], Lost: n[4], Born: admission.Instant(n[5]), Settling: n[6] != 0,
-		Waiting: n[7], Turns: n[8], Sessions: n[9], Turned: n[10], Admitted: n[11],
+		Waiting: n[7], Turns: n[8], Sessions: n[9], Turned: n[10], Admitted: n[11], Passed: n[43], Awaited: n[44],
 		Closing: n[41] != 0,
 		Draw:    admission.Draw{Key: words[1], Source: words[2], Beacon: words[3], Later: n[39], Mapped: n[40] != 0},
 	}
@@ -188,7 +189,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 		return admission.Line{}, err
 	}
 	parts, ok := rest.([]any)
-	if !ok || len(parts) != 5 {
+	if !ok || len(parts) != 6 {
 		return admission.Line{}, errAnswer
 	}
 	line := admission.Line{Head: h}
@@ -197,7 +198,8 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 	pieces, ok3 := parts[2].([]any)
 	claims, err := integers(parts[3])
 	gone, ok4 := parts[4].([]any)
-	if !ok1 || !ok2 || !ok3 || !ok4 || err != nil {
+	spent, ok5 := parts[5].([]any)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || err != nil {
 		return admission.Line{}, errAnswer
 	}
 	line.Version, line.First = version, first
@@ -221,6 +223,15 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 			return admission.Line{}, errAnswer
 		}
 		line.Ended = append(line.Ended, admission.Ended{Visitor: visitor, Until: admission.Instant(until)})
+	}
+	for s := range slices.Chunk(spent, 3) {
+		pass, ok1 := s[0].(string)
+		uses, ok2 := s[1].(int64)
+		until, ok3 := s[2].(int64)
+		if !ok1 || !ok2 || !ok3 {
+			return admission.Line{}, errAnswer
+		}
+		line.Spent = append(line.Spent, admission.Spent{Pass: pass, Uses: uses, Until: admission.Instant(until)})
 	}
 	return line, nil
 }
@@ -278,9 +289,17 @@ func (s *Store) Admit(ctx context.Context, call admission.Call, knocks []admissi
 	visitors := make([]string, len(knocks))
 	for i, k := range knocks {
 		visitors[i] = k.Visitor
-		args = append(args, k.Visitor, k.Number, k.Epoch, int64(k.Signed), int64(k.Max))
+		args = append(args, k.Visitor, k.Number, k.Epoch, int64(k.Signed), int64(k.Max),
+			k.Pass.ID, k.Pass.Uses, int64(k.Pass.Until), bit(k.Pass.Early), bit(k.Waits))
 	}
-	return s.entries(ctx, s.scripts.admit, call, visitors, args)
+	h, entries, rows, err := s.entries(ctx, s.scripts.admit, call, visitors, args, 8)
+	for i, row := range rows {
+		entries[i].Position, entries[i].Called = row[4], row[5] != 0
+		if row[6] > 0 {
+			entries[i].Spent = admission.Spent{Pass: knocks[i].Pass.ID, Uses: row[6], Until: admission.Instant(row[7])}
+		}
+	}
+	return h, entries, err
 }
 
 // Renew implements admission.Store.
@@ -289,20 +308,23 @@ func (s *Store) Renew(ctx context.Context, call admission.Call, visitors []strin
 	for i, v := range visitors {
 		args[i] = v
 	}
-	return s.entries(ctx, s.scripts.renew, call, visitors, args)
+	h, entries, _, err := s.entries(ctx, s.scripts.renew, call, visitors, args, 4)
+	return h, entries, err
 }
 
-func (s *Store) entries(ctx context.Context, script *redis.Script, call admission.Call, visitors []string, args []any) (admission.Head, []admission.Entry, error) {
+// entries runs a script that answers with a row of so many numbers for each
+// visitor, of which the first four tell outcome and session.
+func (s *Store) entries(ctx context.Context, script *redis.Script, call admission.Call, visitors []string, args []any, width int) (admission.Head, []admission.Entry, [][]int64, error) {
 	h, rest, err := s.run(ctx, script, call, args...)
 	if err != nil {
-		return h, nil, err
+		return h, nil, nil, err
 	}
-	rows, err := rowsOf(rest, 4)
+	rows, err := rowsOf(rest, width)
 	if err != nil {
-		return h, nil, err
+		return h, nil, nil, err
 	}
 	if len(rows) != len(visitors) {
-		return h, nil, errAnswer
+		return h, nil, nil, errAnswer
 	}
 	entries := make([]admission.Entry, len(rows))
 	for i, row := range rows {
@@ -314,7 +336,7 @@ func (s *Store) entries(ctx context.Context, script *redis.Script, call admissio
 			}
 		}
 	}
-	return h, entries, nil
+	return h, entries, rows, nil
 }
 
 // Leave implements admission.Store.
@@ -343,7 +365,7 @@ func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memor
 	slices.SortStableFunc(pieces, doneFirst)
 	args := []any{int64(m.Now), m.Released, m.Seats, len(pieces), len(m.Sessions), len(m.Ended), m.Overrides.Version}
 	args = append(args, decisions(m.Overrides)...)
-	args = append(args, m.Draw.Key, m.Draw.Source, m.Draw.Beacon, m.Draw.Later, bit(m.Draw.Mapped))
+	args = append(args, m.Draw.Key, m.Draw.Source, m.Draw.Beacon, m.Draw.Later, bit(m.Draw.Mapped), len(m.Spent))
 	for _, p := range pieces {
 		args = append(args, letters[p.kind], p.chunk, p.offset, p.bytes)
 	}
@@ -353,7 +375,21 @@ func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memor
 	for _, e := range m.Ended {
 		args = append(args, e.Visitor, int64(e.Until))
 	}
-	h, _, err := s.run(ctx, s.scripts.heal, call, args...)
+	h, _, err := s.run(ctx, s.scripts.heal, call, append(args, spendings(m.Spent)...)...)
+	return h, err
+}
+
+// spendings writes what is used of passes as the scripts read it.
+func spendings(spent []admission.Spent) (args []any) {
+	for _, s := range spent {
+		args = append(args, s.Pass, s.Uses, int64(s.Until))
+	}
+	return args
+}
+
+// Spend implements admission.Store.
+func (s *Store) Spend(ctx context.Context, call admission.Call, spent []admission.Spent) (admission.Head, error) {
+	h, _, err := s.run(ctx, s.scripts.spend, call, spendings(spent)...)
 	return h, err
 }
 

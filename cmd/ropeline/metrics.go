@@ -189,6 +189,13 @@ func (m *meteredStore) Override(ctx context.Context, call admission.Call, overri
 	return head, err
 }
 
+func (m *meteredStore) Spend(ctx context.Context, call admission.Call, spent []admission.Spent) (admission.Head, error) {
+	began := time.Now()
+	head, err := m.Store.Spend(ctx, call, spent)
+	m.done("spend", began, len(spent), err)
+	return head, err
+}
+
 func (m *meteredStore) Reset(ctx context.Context, call admission.Call, epoch int64) (admission.Head, error) {
 	began := time.Now()
 	head, err := m.Store.Reset(ctx, call, epoch)
