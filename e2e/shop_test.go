@@ -127,6 +127,22 @@ func (s *shop) handler() http.Handler {
 		fmt.Fprint(w, `<!doctype html><html lang="de-AT"><title>Stay</title><link rel="icon" href="data:,"><h1 id="inside">Inside</h1>
 <script src="/_ropeline/client.js"></script><script>`+stayScript+`</script></html>`)
 	})
+	// What a shop says that was never meant to stand behind a cache.
+	kept := func(w http.ResponseWriter, r *http.Request) {
+		number := r.Header.Get("Ropeline-Number")
+		for name, value := range map[string]string{
+			"Cache-Control": "public, max-age=600, s-maxage=600", "Surrogate-Control": "max-age=600", "CDN-Cache-Control": "max-age=600",
+			"X-Accel-Expires": "600", "Expires": time.Now().Add(time.Hour).UTC().Format(http.TimeFormat),
+		} {
+			w.Header().Set(name, value)
+		}
+		if r.URL.Query().Has("cookie") {
+			http.SetCookie(w, &http.Cookie{Name: "cart", Value: "of-" + number, Path: "/"})
+		}
+		fmt.Fprintf(w, "the cart of %s", number)
+	}
+	mux.HandleFunc("/kept", kept)
+	mux.HandleFunc("/drop/kept", kept)
 	mux.HandleFunc("POST /drop/buy", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Ropeline-Command", "converted")
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -198,7 +198,7 @@ func (x *exchange) fail(r *http.Request, f *fault) {
 	}
 	x.gateway.failed(f.code)
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	visitor.NoStore(h)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Request-Id", x.who.RequestID)
 	if r.ContentLength != 0 {

@@ -159,7 +159,7 @@ func (x *exchange) allow(r *http.Request) {
 // keep has an answer that passes bring the visitor's tickets.
 func (x *exchange) keep(r *http.Request) {
 	h := x.answer.Header()
-	h.Set("Cache-Control", "no-store")
+	visitor.NoStore(h)
 	if x.route != nil && x.route.Activity != nil && !x.shared && visitor.Keeps(x.verdict) && x.mayKeep(r.Method) {
 		visitor.Keep(h, x.route.Activity.ID, x.verdict, x.who.Secure)
 	}
@@ -183,7 +183,7 @@ func (x *exchange) lead(r *http.Request) bool {
 		return false
 	}
 	h := x.answer.Header()
-	h.Set("Cache-Control", "no-store")
+	visitor.NoStore(h)
 	to := x.table.prefix + "/wait?to=" + url.QueryEscape(r.URL.RequestURI())
 	if f.bare {
 		x.numberCookies()

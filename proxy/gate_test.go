@@ -272,6 +272,9 @@ func TestGate_TicketsNeverGoWithWhatACacheMayKeep(t *testing.T) {
 	if got := res.Header.Get("Cdn-Cache-Control"); got != "" {
 		t.Errorf("a CDN is told %q, want nothing", got)
 	}
+	if got := res.Header.Get("X-Accel-Expires"); got != "0" {
+		t.Errorf("nginx that overrules Cache-Control is told %q, want 0", got)
+	}
 	res, _ = g.ask(b, "POST", "/drop/cart", "", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty")
 	if res.Header.Get("Cache-Control") != "private, no-store" || len(res.Cookies()) == 0 {
 		t.Errorf("the POST got %q and %d cookies, want the old place dropped", res.Header.Get("Cache-Control"), len(res.Cookies()))

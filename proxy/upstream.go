@@ -494,6 +494,7 @@ func (u *Upstream) answered(res *http.Response) error {
 		return nil
 	}
 	private(res.Header)
+	visitor.NotShared(res.Header)
 	if visitor.Keeps(x.verdict) && x.mayKeep(res.Request.Method) {
 		visitor.Keep(res.Header, x.route.Activity.ID, x.verdict, x.who.Secure)
 		res.Header["Cache-Control"] = []string{"private, no-store"}

@@ -139,18 +139,14 @@ func policy(nonce string, form *heldForm, logo string) string {
 
 // Header values that never vary, made once: every poll sets them.
 var (
-	noStore     = []string{"no-store"}
 	varyHeld    = []string{"Cookie, Accept, Sec-Fetch-Mode, Accept-Language"}
 	contentJSON = []string{"application/json"}
 	noSniff     = []string{"nosniff"}
 )
 
-// forbidStoring keeps every cache away: the two names beside Cache-Control are
-// for caches of content delivery networks told to overrule it.
+// forbidStoring keeps every cache away.
 func forbidStoring(h http.Header) {
-	h["Cache-Control"] = noStore
-	h["Cdn-Cache-Control"] = noStore
-	h["Surrogate-Control"] = noStore
+	visitor.NoStore(h)
 	h["Vary"] = varyHeld
 }
 

@@ -106,6 +106,9 @@ func TestHold_NoCacheMayKeepIt(t *testing.T) {
 				t.Errorf("%s %s: got %s %q, want no-store", r.Method, r.Header.Get("Sec-Fetch-Mode"), name, got)
 			}
 		}
+		if got := h.Get("X-Accel-Expires"); got != "0" {
+			t.Errorf("%s %s: got X-Accel-Expires %q, want 0", r.Method, r.Header.Get("Sec-Fetch-Mode"), got)
+		}
 		if got, want := h.Get("Vary"), "Cookie, Accept, Sec-Fetch-Mode, Accept-Language"; got != want {
 			t.Errorf("got Vary %q, want %q", got, want)
 		}

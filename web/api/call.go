@@ -56,7 +56,7 @@ type routes struct {
 func (rs *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, answer: w.Header(), id: visitor.From(r).RequestID, status: http.StatusOK}
 	c.answer.Set("X-Request-Id", c.id)
-	c.answer.Set("Cache-Control", "no-store")
+	visitor.NoStore(c.answer)
 	c.answer.Set("X-Content-Type-Options", "nosniff")
 	data, err := rs.serve(c)
 	switch data := data.(type) {
