@@ -31,27 +31,42 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each comparison")
 	seconds := flag.Int("seconds", 4, "seconds of load in a round, for each side")
 	binary := flag.String("gateway", "bin/ropeline", "the gateway to measure")
+	only := flag.String("only", "", "measure one part alone: wire, api, redis or process")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *binary, *rounds, time.Duration(*seconds)*time.Second); err != nil {
+	if err := run(ctx, *only, *binary, *rounds, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, binary string, rounds int, each time.Duration) error {
+// run measures each part in turn, or the one that only names.
+func run(ctx context.Context, only, binary string, rounds int, each time.Duration) error {
+	parts := []struct {
+		name    string
+		measure func() error
+	}{
+		{"wire", func() error { return overWire(ctx, binary, rounds, each) }},
+		{"api", func() error { return overAPI(ctx, binary, rounds, each) }},
+		{"redis", func() error { return overRedis(ctx, binary, rounds, each) }},
+		{"process", func() error { return inProcess(ctx) }},
+	}
 	fmt.Printf("%s, %d cores, %s, %d rounds of %s\n\n", cpu(), runtime.NumCPU(), runtime.Version(), rounds, each)
-	if err := overWire(ctx, binary, rounds, each); err != nil {
-		return err
+	measured := false
+	for _, part := range parts {
+		if only != "" && only != part.name {
+			continue
+		}
+		if err := part.measure(); err != nil {
+			return err
+		}
+		measured = true
 	}
-	if err := overAPI(ctx, binary, rounds, each); err != nil {
-		return err
+	if !measured {
+		return fmt.Errorf("no part is named %q", only)
 	}
-	if err := overRedis(ctx, binary, rounds, each); err != nil {
-		return err
-	}
-	return inProcess(ctx)
+	return nil
 }
 
 // cpu names the processor, where the system tells.
