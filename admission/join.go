@@ -29,17 +29,6 @@ func numbersOf(given []span) (numbers []int64) {
 	return numbers
 }
 
-// identity is the ticket of a visitor whom the shop knows.
-type identity struct {
-	Visitor string
-	Number  int64
-	Epoch   int64
-}
-
-// identityTime is how long an identity's ticket is remembered: as long as a
-// queue token lives.
-const identityTime = queueTicketLife
-
 // join gives newcomers their numbers. nil: the line takes no one now.
 func (l *line) join(batch string, newcomers []Newcomer) []Place {
 	if given, ok := l.batches[batch]; ok {
@@ -64,7 +53,7 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 }
 
 func (l *line) joinOne(newcomer Newcomer) Place {
-	if id, ok := l.identities[newcomer.Identity]; ok && newcomer.Identity != "" && !(newcomer.Over == id.Number && l.indexed(id.Number)) {
+	if id := l.identities.get(newcomer.Identity); id != nil && !(newcomer.Over == id.Number && l.indexed(id.Number)) {
 		if place, ok := l.placeOf(id); ok {
 			return place
 		}
@@ -80,9 +69,7 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 	l.heard.set(n, l.version)
 	l.waiting.set(n, l.version)
 	if newcomer.Identity != "" {
-		l.identities[newcomer.Identity] = identity{newcomer.Visitor, n, l.Epoch}
-		l.identityEnd.set(newcomer.Identity, l.at.Add(identityTime))
-		l.unwritten.identities[newcomer.Identity] = struct{}{}
+		l.know(newcomer, n)
 	}
 	// No token came back from this visitor yet: a bot, a prefetch or a curl
 	// must not hold a seat for the whole idle time.
@@ -97,6 +84,15 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 		return Place{Number: n, Visitor: newcomer.Visitor, Indexed: true}
 	}
 	return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count} // all others have lower numbers
+}
+
+// know remembers the ticket of a newcomer whom the shop knows.
+func (l *line) know(newcomer Newcomer, n int64) {
+	id := &identity{Hash: newcomer.Identity, Visitor: newcomer.Visitor, Number: n, End: l.at.Add(identityTime)}
+	l.unwritten.known = append(l.unwritten.known, id)
+	if replaced := l.identities.add(id); replaced != nil {
+		l.unwritten.forgotten = append(l.unwritten.forgotten, replaced.Number)
+	}
 }
 
 // throttle counts a join of a network, or tells how long it must wait.
@@ -115,18 +111,18 @@ func (l *line) throttle(network string) time.Duration {
 }
 
 // placeOf returns the place of an identity that still has one.
-func (l *line) placeOf(id identity) (Place, bool) {
+func (l *line) placeOf(id *identity) (Place, bool) {
 	place := Place{Number: id.Number, Visitor: id.Visitor, Indexed: l.indexed(id.Number)}
 	if s := l.sessions[id.Visitor]; s != nil && l.ended[id.Visitor] == 0 {
 		place.Admission = *s
 		return place, true
 	}
 	n := id.Number
-	if place.Indexed && l.draw.Mapped && id.Epoch == l.Epoch { // who knows its number knows the rest
+	if place.Indexed && l.draw.Mapped { // who knows its number knows the rest
 		return place, true
 	}
 	_, turned := l.turns.get(n)
-	if id.Epoch != l.Epoch || n>>blockShift < l.off.first || l.done.has(n) || n <= l.lost && !l.waiting.has(n) && !turned {
+	if n>>blockShift < l.off.first || l.done.has(n) || n <= l.lost && !l.waiting.has(n) && !turned {
 		return Place{}, false
 	}
 	l.hearOne(n)
@@ -146,7 +142,7 @@ func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 	places := make([]Place, min(len(numbers), len(newcomers)))
 	for i, newcomer := range newcomers[:len(places)] {
 		n, visitor := numbers[i], newcomer.Visitor
-		if id, ok := l.identities[newcomer.Identity]; ok && id.Number == n {
+		if id := l.identities.get(newcomer.Identity); id != nil && id.Number == n {
 			visitor = id.Visitor
 		}
 		places[i] = Place{Number: n, Visitor: visitor, Indexed: l.indexed(n)}

@@ -67,8 +67,7 @@ type line struct {
 	batches  map[string][]span // the numbers of each batch of joins
 	batchEnd deadlines[string]
 
-	identities  map[string]identity
-	identityEnd deadlines[string]
+	identities identities
 
 	// throttles are when each network has used up what it may: the theoretical
 	// arrival time of the generic cell rate algorithm (ITU-T I.371).
@@ -106,9 +105,8 @@ func newLine(now Instant) *line {
 		ended:      map[string]Instant{},
 		batches:    map[string][]span{},
 		batchEnd:   newDeadlines[string](),
-		identities: map[string]identity{}, identityEnd: newDeadlines[string](),
-		throttles: newDeadlines[string](),
-		spent:     newSpendings(), awaited: newAwaited(),
+		throttles:  newDeadlines[string](),
+		spent:      newSpendings(), awaited: newAwaited(),
 		unwritten: newUnwritten(),
 	}
 }
@@ -143,9 +141,8 @@ func (l *line) advance(call Call, now Instant) {
 	for batch, ok := l.batchEnd.due(now); ok; batch, ok = l.batchEnd.due(now) {
 		delete(l.batches, batch)
 	}
-	for id, ok := l.identityEnd.due(now); ok; id, ok = l.identityEnd.due(now) {
-		delete(l.identities, id)
-		l.unwritten.identities[id] = struct{}{}
+	for id := l.identities.due(now); id != nil; id = l.identities.due(now) {
+		l.unwritten.forgotten = append(l.unwritten.forgotten, id.Number)
 	}
 	for _, ok := l.throttles.due(now); ok; _, ok = l.throttles.due(now) {
 	}

@@ -200,10 +200,6 @@ func (l *line) newEpoch(epoch int64) {
 	l.heard, l.heardBefore, l.waiting, l.off, l.done = marks{}, marks{}, marks{}, marks{}, marks{}
 	clear(l.batches)
 	l.batchEnd = newDeadlines[string]()
-	for id := range l.identities {
-		l.unwritten.identities[id] = struct{}{}
-	}
-	clear(l.identities)
-	l.identityEnd = newDeadlines[string]()
+	l.identities = identities{}
 	l.unwritten.all = true
 }

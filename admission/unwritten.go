@@ -1,0 +1,232 @@
+package admission
+
+import (
+	"bytes"
+	"errors"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// unwritten is what of a line the file does not have yet. Of turns, sessions,
+// ended and spent it has the keys: the values are taken from the line when they are
+// written. Changed blocks say so themselves. all: everything, because the file
+// has none of it or may have missed some.
+type unwritten struct {
+	all      bool
+	windows  bool // both windows of presence, whole: they moved on
+	dropped  []int64
+	turns    map[int64]struct{}
+	sessions map[string]struct{}
+	ended    map[string]struct{}
+	spent    map[string]struct{}
+
+	known     []*identity // that joined
+	forgotten []int64     // the numbers of identities; they may be in known
+}
+
+func newUnwritten() unwritten {
+	return unwritten{
+		turns: map[int64]struct{}{}, sessions: map[string]struct{}{}, ended: map[string]struct{}{}, spent: map[string]struct{}{},
+	}
+}
+
+// lineSet is what a transaction writes of one line.
+type lineSet struct {
+	id      LineID
+	all     bool // whatever the file has of the line goes first
+	state   []byte
+	buckets []bucketSet
+}
+
+// bucketSet is what a transaction writes of one bucket of a line.
+type bucketSet struct {
+	name []byte
+	anew bool // whatever the file has of it goes first
+	puts []put
+
+	ascending bool // new keys are mostly its highest: pages may be filled
+}
+
+// put is one entry to be written; a nil value deletes.
+type put struct{ key, value []byte }
+
+func (b *bucketSet) put(key, value []byte) { b.puts = append(b.puts, put{key, value}) }
+
+// collect returns what the file lacks, and reports whether that is anything but
+// the passing of time. The caller holds the store's mutex.
+func (l *line) collect(id LineID) (set lineSet, changed bool) {
+	state := l.state()
+	set = lineSet{id: id, all: l.unwritten.all, state: state.encode()}
+	state.At, state.Credit, state.ClaimClock, state.Window = 0, 0, 0, 0
+	still := state.encode()
+	changed = !bytes.Equal(still, l.still)
+	l.still = still
+	for _, b := range append(l.mapSets(), l.turnSet(), l.sessionSet(), l.endedSet(), l.spentSet(), l.identitySet()) {
+		if b.anew || len(b.puts) > 0 {
+			set.buckets = append(set.buckets, b)
+		}
+	}
+	l.unwritten = newUnwritten()
+	return set, changed || set.all || len(set.buckets) > 0
+}
+
+func (l *line) mapSets() (sets []bucketSet) {
+	for i, m := range l.mapsKept() {
+		b := bucketSet{name: mapBuckets[i], ascending: true, anew: l.unwritten.windows && i < windowBuckets}
+		for _, index := range l.unwritten.dropped {
+			b.put(encodeNumbers(index), nil)
+		}
+		for j, block := range m.blocks {
+			if block == nil || !block.dirty && !b.anew && !l.unwritten.all {
+				continue
+			}
+			block.dirty = false
+			b.put(encodeNumbers(m.first+int64(j)), encodeBlock(block))
+		}
+		sets = append(sets, b)
+	}
+	return sets
+}
+
+func (l *line) turnSet() bucketSet {
+	if l.unwritten.all {
+		for n := range l.turns.items {
+			l.unwritten.turns[n] = struct{}{}
+		}
+	}
+	b := bucketSet{name: turnsBucket}
+	for n := range l.unwritten.turns {
+		var value []byte
+		if at, ok := l.turns.get(n); ok {
+			value = encodeNumbers(int64(at))
+		}
+		b.put(encodeNumbers(n), value)
+	}
+	return b
+}
+
+func (l *line) sessionSet() bucketSet {
+	if l.unwritten.all {
+		for visitor := range l.sessions {
+			l.unwritten.sessions[visitor] = struct{}{}
+		}
+	}
+	b := bucketSet{name: sessionsBucket}
+	for visitor := range l.unwritten.sessions {
+		var value []byte
+		if s := l.sessions[visitor]; s != nil {
+			end, _ := l.sessionEnd.get(visitor)
+			value = encodeNumbers(s.Number, int64(s.Until), int64(s.Max), int64(end))
+		}
+		b.put([]byte(visitor), value)
+	}
+	return b
+}
+
+func (l *line) endedSet() bucketSet {
+	if l.unwritten.all {
+		for visitor := range l.ended {
+			l.unwritten.ended[visitor] = struct{}{}
+		}
+	}
+	b := bucketSet{name: endedBucket}
+	for visitor := range l.unwritten.ended {
+		var value []byte
+		if until, ok := l.ended[visitor]; ok {
+			value = encodeNumbers(int64(until))
+		}
+		b.put([]byte(visitor), value)
+	}
+	return b
+}
+
+func (l *line) spentSet() bucketSet {
+	if l.unwritten.all {
+		for pass := range l.spent.byPass {
+			l.unwritten.spent[pass] = struct{}{}
+		}
+	}
+	b := bucketSet{name: spentBucket}
+	for pass := range l.unwritten.spent {
+		var value []byte
+		if s := l.spent.of(pass); s.Uses > 0 {
+			value = encodeNumbers(s.Uses, int64(s.Until))
+		}
+		b.put([]byte(pass), value)
+	}
+	return b
+}
+
+func (l *line) identitySet() bucketSet {
+	b := bucketSet{name: identityBucket, ascending: true}
+	if l.unwritten.all {
+		for id := range l.identities.all {
+			b.put(encodeIdentity(id))
+		}
+		return b
+	}
+	for _, id := range l.unwritten.known {
+		b.put(encodeIdentity(id))
+	}
+	for _, n := range l.unwritten.forgotten {
+		b.put(encodeNumbers(n), nil)
+	}
+	return b
+}
+
+func (set lineSet) write(lines *bolt.Bucket) error {
+	name := []byte(set.id.String())
+	if set.all {
+		if err := deleteBucket(lines, name); err != nil {
+			return err
+		}
+	}
+	line, err := lines.CreateBucketIfNotExists(name)
+	if err != nil {
+		return err
+	}
+	if err := line.Put(stateKey, set.state); err != nil {
+		return err
+	}
+	for _, b := range set.buckets {
+		if err := b.write(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b bucketSet) write(line *bolt.Bucket) error {
+	if b.anew {
+		if err := deleteBucket(line, b.name); err != nil {
+			return err
+		}
+	}
+	in, err := line.CreateBucketIfNotExists(b.name)
+	if err != nil {
+		return err
+	}
+	if b.ascending {
+		in.FillPercent = 1
+	}
+	for _, p := range b.puts {
+		if p.value == nil {
+			err = in.Delete(p.key)
+		} else {
+			err = in.Put(p.key, p.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteBucket deletes a bucket that may not be there.
+func deleteBucket(in *bolt.Bucket, name []byte) error {
+	if err := in.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+		return err
+	}
+	return nil
+}
