@@ -19,13 +19,15 @@ type Figures struct {
 	Polls      uint64
 	Waits      [len(WaitBounds) + 1]uint64 // of those admitted here, from ticket to entry
 	WaitSum    time.Duration
-	Stale      bool // the store has not answered lately
+	Shared     [Suspicions]uint64 // sessions that were suspected, once for each Sharing.Window
+	Stale      bool               // the store has not answered lately
 }
 
 type counts struct {
 	joins, admissions, polls atomic.Uint64
 	waits                    [len(WaitBounds) + 1]atomic.Uint64
 	waitSum                  atomic.Int64 // nanoseconds
+	shared                   [Suspicions]atomic.Uint64
 }
 
 func (c *counts) entered(after time.Duration) {
@@ -51,6 +53,9 @@ func (r *Room) Figures() Figures {
 	f.Absent = max(0, v.Issued-max(v.First-1, v.Lost)-v.off.count-v.waiting.count)
 	for i := range f.Waits {
 		f.Waits[i] = r.counts.waits[i].Load()
+	}
+	for i := range f.Shared {
+		f.Shared[i] = r.counts.shared[i].Load()
 	}
 	return f
 }

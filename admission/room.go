@@ -50,6 +50,9 @@ type Settings struct {
 	// Bind is what tickets are bound to.
 	Bind Bind
 
+	// Sharing is when a session is used by too many.
+	Sharing Sharing
+
 	// OpenAfterEnd lets everyone pass once Limits.EndAt has come, where the mode
 	// is ModeAuto: there is nothing left to line up for.
 	OpenAfterEnd bool
@@ -151,6 +154,9 @@ func (r *Room) Run(ctx context.Context) error {
 // Arrive answers a request that wants in.
 func (r *Room) Arrive(ctx context.Context, visit Visit) Verdict {
 	verdict := r.arrive(ctx, visit)
+	if verdict.Reason == PassEntered {
+		r.usedFirst(verdict.Session.Visitor, visit)
+	}
 	// The one place where a store that is away may let someone pass. Who has a
 	// place keeps the ticket, and waits by it again when the store is back.
 	if settings := r.settings.Load(); verdict.Reason == HoldUnavailable && settings.OpenOnFailure && r.view.Load().stale() &&
@@ -424,7 +430,7 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 		if err != nil || t.line != r.id || !r.bound(t, visit) {
 			continue
 		}
-		if s := r.known(t.visitor, t.number, t.expires, t.max); !s.gone.Load() && now < Instant(s.until.Load()) {
+		if s := r.known(t.visitor, t.number, t.expires, t.max); !s.gone.Load() && now < Instant(s.until.Load()) && !r.others(s, visit, now) {
 			verdict := r.hold(v, &ticket{number: t.number}, now, HoldWaiting)
 			verdict.Status.State = StateAdmitted
 			verdict.Status.Position, verdict.Status.Behind, verdict.Status.Wait = 0, 0, Wait{}
@@ -473,7 +479,7 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 	now := v.now()
 	var departures []Departure
 	for _, token := range visit.AdmissionTokens {
-		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max && r.bound(t, visit) {
+		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max && r.bound(t, visit) && !r.others(r.known(t.visitor, t.number, t.expires, t.max), visit, now) {
 			departures = append(departures, Departure{t.visitor, t.number, t.epoch})
 		}
 	}

@@ -24,13 +24,8 @@ func (s Secret) identity(line LineID, name string) string {
 // network returns the hash of the network of an address; empty for an address
 // that is not known.
 func (s Secret) network(line LineID, address netip.Addr, n Networks) string {
-	address = address.Unmap().WithZone("")
-	length := n.IPv6
-	if address.Is4() {
-		length = n.IPv4
-	}
-	prefix, err := address.Prefix(length)
-	if err != nil {
+	prefix := n.of(address)
+	if !prefix.IsValid() {
 		return ""
 	}
 	return s.hash("network", line, prefix.String())
@@ -47,3 +42,17 @@ func (s Secret) hash(use string, line LineID, text string) string {
 
 // Networks are the lengths of the prefixes that count as one network, in bits.
 type Networks struct{ IPv4, IPv6 int }
+
+// of is the network of an address; not valid for one that is not known.
+func (n Networks) of(address netip.Addr) netip.Prefix {
+	address = address.Unmap().WithZone("")
+	length := n.IPv6
+	if address.Is4() {
+		length = n.IPv4
+	}
+	prefix, err := address.Prefix(length)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}

@@ -19,6 +19,7 @@ type stay struct {
 	gone    atomic.Bool            // ended, for every token of its visitor
 	entered atomic.Bool            // counted as an admission of this gateway
 	renewed atomic.Pointer[Ticket] // the token of the last renewal
+	uses    uses                   // where it was used lately
 }
 
 // inside answers a visitor who has a session.
@@ -31,6 +32,15 @@ func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (V
 		s := r.stay(ctx, v, t, now)
 		if s == nil {
 			continue
+		}
+		switch is, wait := r.shared(s, t, visit, now); is {
+		case notShared:
+		case SharedRequests:
+			verdict := r.hold(v, nil, now, HoldLimited)
+			verdict.Status.PollAfter = jitter(max(wait, verdict.Status.PollAfter))
+			return verdict, true
+		default:
+			continue // as if it were not this visitor's
 		}
 		r.use(s, t.visitor, now)
 		verdict := Verdict{

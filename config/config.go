@@ -212,6 +212,7 @@ type Activity struct {
 
 	Bind      []string  `key:"bind" enum:"user_agent|network" doc:"What tokens are bound to, so that they are worth nothing to another: the kind of browser and device, the network as join_limit counts it."`
 	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
+	Sharing   Sharing   `key:"sharing" doc:"When an admission is used by too many, as far as one gateway sees."`
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
 	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`
 	Draw      Draw      `key:"draw" doc:"The draw."`
@@ -231,6 +232,15 @@ type Identity struct {
 	Header string `key:"header" form:"header" doc:"A request header that a trusted proxy sets; from others it is not believed."`
 	Cookie string `key:"cookie" form:"cookie" doc:"A cookie that the shop sets, hard to guess."`
 	Claim  string `key:"claim" form:"claim" doc:"A claim of the shop's JWT, sent as Authorization: Bearer and verified as api.jwt says."`
+}
+
+// Sharing is when an admission looks as if more than one used it.
+type Sharing struct {
+	Policy   string        `key:"policy" default:"observe" enum:"off|observe|hold" doc:"observe: it is counted and logged; hold: uses beyond the bounds are turned away, as if they had no admission; off: no one looks."`
+	Networks int64         `key:"networks" default:"4" min:"0" max:"16" doc:"Networks, as join_limit counts them, that may use one admission within window; 0: any number."`
+	Agents   int64         `key:"agents" default:"2" min:"0" max:"16" doc:"Different User-Agents that may; 0: any number."`
+	Window   time.Duration `key:"window" default:"1m" min:"1s" max:"1h" doc:"How long a use counts."`
+	Requests Rate          `key:"requests" default:"1200/m" doc:"Requests of one session to gated routes, and as many at once; empty: no limit."`
 }
 
 // JoinLimit bounds the places that one network may take.

@@ -33,7 +33,9 @@ var (
 	releases       = describe("releases_total", "Turns given in this line, by all gateways.")
 	admissions     = describe("admissions_total", "Visitors admitted by this gateway.")
 	polls          = describe("polls_total", "Status answers given by this gateway.")
-	waits          = describe("wait_seconds", "Time from joining to being admitted by this gateway.")
+	sharedTokens   = prometheus.NewDesc("ropeline_shared_tokens_total",
+		"Sessions whose token was used by too many at this gateway, once for each window, by what was too much.", []string{"activity", "reason"}, nil)
+	waits = describe("wait_seconds", "Time from joining to being admitted by this gateway.")
 )
 
 // Describe implements prometheus.Collector.
@@ -61,6 +63,9 @@ func (m roomMetrics) Collect(to chan<- prometheus.Metric) {
 		counter(releases, float64(f.Turned))
 		counter(admissions, float64(f.Admissions))
 		counter(polls, float64(f.Polls))
+		for is, n := range f.Shared {
+			to <- prometheus.MustNewConstMetric(sharedTokens, prometheus.CounterValue, float64(n), activity, admission.Suspicion(is).String())
+		}
 
 		var total uint64
 		buckets := make(map[float64]uint64, len(admission.WaitBounds))

@@ -77,6 +77,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 			OpenOnFailure: a.OnStoreFailure == "open",
 			OpenAfterEnd:  a.AfterEnd == "open",
 			Bind:          admission.Bind{UserAgent: slices.Contains(a.Bind, "user_agent"), Network: slices.Contains(a.Bind, "network")},
+			Sharing:       sharing(a.Sharing),
 			Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 		},
 	}
@@ -87,6 +88,16 @@ func ofFile(c *config.Config, a config.Activity) offer {
 		o.settings.Limits.Burst = 1
 	}
 	return o
+}
+
+func sharing(s config.Sharing) admission.Sharing {
+	if s.Policy == "off" {
+		return admission.Sharing{}
+	}
+	return admission.Sharing{
+		Hold: s.Policy == "hold", Networks: int(s.Networks), Agents: int(s.Agents), Window: s.Window,
+		RequestsPerHour: s.Requests.PerHour(), RequestBurst: s.Requests.Count,
+	}
 }
 
 // formOf tells an activity of the file in the form of the API, as far as that
@@ -131,6 +142,10 @@ const (
 	madeIdle      = 10 * time.Minute
 	madeMax       = time.Hour
 	madeJoins     = 120 // per minute and network
+	madeNetworks  = 4
+	madeAgents    = 2
+	madeWindow    = time.Minute
+	madeRequests  = 1200 // per minute and session
 )
 
 func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offer {
@@ -178,7 +193,10 @@ func ofCatalog(c *config.Config, a catalog.Activity, system catalog.System) offe
 	o := offer{
 		line: admission.LineID{Tenant: a.TenantID, Activity: a.ID},
 		form: a, made: true, pageStatus: 200, assets: true,
-		settings: admission.Settings{Limits: limits, Poll: poll(c), Networks: admission.Networks{IPv4: 32, IPv6: 64}},
+		settings: admission.Settings{
+			Limits: limits, Poll: poll(c), Networks: admission.Networks{IPv4: 32, IPv6: 64},
+			Sharing: admission.Sharing{Networks: madeNetworks, Agents: madeAgents, Window: madeWindow, RequestsPerHour: madeRequests * 60, RequestBurst: madeRequests},
+		},
 	}
 	interval := time.Duration(a.Config.PollInterval) * time.Millisecond
 	if interval == 0 {
