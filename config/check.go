@@ -432,18 +432,7 @@ func (d *decoder) checkActivities(c *Config) {
 				first[a.bySKU()] = i
 			}
 		}
-		if d.sound(rate) && a.Rate.PerHour() > admission.MaxRatePerHour {
-			d.problem(rate, "%v is more than %d/s", a.Rate, admission.MaxRatePerHour/3600)
-		}
-		if d.sound(rate, burst) && d.given(burst) {
-			least := admission.LeastBurst(a.Rate.PerHour())
-			switch {
-			case a.Rate == (Rate{}):
-				d.problem(burst, "means nothing without a rate")
-			case a.Burst < least:
-				d.problem(burst, "is below what rate %v gives in one tick of %v, %d: the rate could not be reached", a.Rate, admission.Tick, least)
-			}
-		}
+		d.checkRate(rate, burst, a.Rate, a.Burst)
 		if d.sound(path+".capacity", rate) && a.Capacity == 0 && a.Rate == (Rate{}) && a.Mode == "auto" {
 			d.warn(path, "has neither capacity nor rate: it lets everyone in")
 		}

@@ -26,17 +26,13 @@ const maxAliased = 100_000
 // not be walked is found before it is walked, values are complete before rules
 // look at them.
 func load(file string, data []byte, environ []string) (*Config, error) {
-	d := decoder{file: file, types: map[reflect.Type][]field{}, places: map[string]place{"": {line: 1, column: 1}}, hash: sha256.New()}
-	d.hash.Write(data)
-	root := d.parse(data)
-	if root == nil || !d.walkable(root) {
+	d := newDecoder(file, data)
+	env := newEnvironment(environ)
+	var c Config
+	if !d.fill(data, env, &c) {
 		return nil, Problems(sorted(d.problems))
 	}
-	d.env = newEnvironment(environ)
-	d.warnings = append(d.warnings, d.env.warnings(file)...)
-
-	var c Config
-	d.object("", root, reflect.ValueOf(&c).Elem(), field{})
+	d.warnings = append(d.warnings, env.warnings(file)...)
 	d.derive(&c)
 	d.check(&c)
 	if len(d.problems) > 0 {
@@ -56,7 +52,7 @@ type place struct {
 	given        bool   // it is not the default
 }
 
-// decoder fills a Config from a tree of YAML, guided by the tags of its
+// decoder fills a Config or a Plan from a tree of YAML, guided by the tags of its
 // structs, and collects every problem on the way.
 type decoder struct {
 	file     string
@@ -66,6 +62,23 @@ type decoder struct {
 	places   map[string]place
 	problems []Problem
 	warnings []Problem
+}
+
+func newDecoder(file string, data []byte) *decoder {
+	d := &decoder{file: file, types: map[reflect.Type][]field{}, places: map[string]place{"": {line: 1, column: 1}}, hash: sha256.New()}
+	d.hash.Write(data)
+	return d
+}
+
+// fill reads data into a struct with tags; false: there is no tree to read.
+func (d *decoder) fill(data []byte, env environment, into any) bool {
+	root := d.parse(data)
+	if root == nil || !d.walkable(root) {
+		return false
+	}
+	d.env = env
+	d.object("", root, reflect.ValueOf(into).Elem(), field{})
+	return true
 }
 
 // problem notes that the value at path is wrong.

@@ -63,26 +63,27 @@ func keyRow(at string, f field) string {
 }
 
 func TestReference_FollowsTheTags(t *testing.T) {
-	const file, begin, end = "../docs/configuration.md", "<!-- keys: begin -->\n", "<!-- keys: end -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the keys", file)
-	}
-	table := "| key | default | meaning |\n|---|---|---|\n" +
-		strings.Join(keyTable(reflect.TypeFor[Config](), "", field{}), "\n") + "\n"
-	want := before + begin + table + end + after
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+	for file, of := range map[string]reflect.Type{"../docs/configuration.md": reflect.TypeFor[Config](), "../docs/simulate.md": reflect.TypeFor[Plan]()} {
+		const begin, end = "<!-- keys: begin -->\n", "<!-- keys: end -->"
+		text, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	if string(text) != want {
-		t.Errorf("%s is not what the tags say; go test ./config -update writes it anew", file)
+		before, rest, found := strings.Cut(string(text), begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("%s has no place for the keys", file)
+		}
+		table := "| key | default | meaning |\n|---|---|---|\n" + strings.Join(keyTable(of, "", field{}), "\n") + "\n"
+		want := before + begin + table + end + after
+		if *update {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if string(text) != want {
+			t.Errorf("%s is not what the tags say; go test ./config -update writes it anew", file)
+		}
 	}
 }

@@ -219,6 +219,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[^\x00-\x09\x0b-\x1f\x7f-\x9f]{0,500}$`),
 		want:    `a message: at most 500 characters, without control characters`,
 	},
+	"setting": {
+		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{1,40}$`),
+		want:    `a setting's name: 1 to 40 characters on one line`,
+	},
 	"shop": {
 		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,100}$`),
 		want:    `a name: at most 100 characters on one line`,

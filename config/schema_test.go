@@ -119,6 +119,7 @@ func scalarSchema(t reflect.Type, f field) object {
 	case t.Kind() == reflect.Float64:
 		s["type"] = "number"
 		bound(s, f)
+		s = object{"anyOf": []any{s, object{"type": "string", "pattern": percentPattern}}}
 	case f.form != nil:
 		s["pattern"] = f.form.pattern.String()
 		if f.form.longest > 0 {

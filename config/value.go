@@ -103,6 +103,7 @@ var traps = []string{"y", "n", "yes", "no", "on", "off"}
 const (
 	integerPattern  = `^-?(0|[1-9][0-9]*)$`
 	numberPattern   = `^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`
+	percentPattern  = `^(0|[1-9][0-9]?|100)(\.[0-9]+)?%$`
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	bytesPattern    = `^(0|[1-9][0-9]*)(B|KiB|MiB|GiB)?$`
 	ratePattern     = `^([1-9][0-9]*/[smh])?$`
@@ -200,7 +201,7 @@ func (f field) convert(t reflect.Type, s scalar) (any, error) {
 		}
 		return parseInteger(s)
 	case reflect.Float64:
-		return parseNumber(s)
+		return parseShare(s)
 	}
 	panic(fmt.Sprintf("config: key %s has the type %v, which cannot be read", f.name, t))
 }
@@ -248,16 +249,21 @@ func parseInteger(s scalar) (int64, error) {
 	return n, nil
 }
 
-func parseNumber(s scalar) (float64, error) {
+// parseShare reads a number, or a number of percent.
+func parseShare(s scalar) (float64, error) {
 	if s.quoted && s.tag != "" {
 		return 0, fmt.Errorf("%q is a text; write the number without quotes", s.text)
 	}
-	if !numberText.MatchString(s.text) {
-		return 0, fmt.Errorf("%q is not a number in plain digits", s.text)
+	number, percent := strings.CutSuffix(s.text, "%")
+	if !numberText.MatchString(number) {
+		return 0, fmt.Errorf("%q is not a number in plain digits, like 0.02, or a percentage, like 2%%", s.text)
 	}
-	n, err := strconv.ParseFloat(s.text, 64)
+	n, err := strconv.ParseFloat(number, 64)
 	if err != nil {
 		return 0, fmt.Errorf("%s is too large", s.text)
+	}
+	if percent {
+		n /= 100
 	}
 	return n, nil
 }
