@@ -77,7 +77,7 @@ gateway it talks to does not answer.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	root.AddCommand(
-		initCommand(environ), validateCommand(environ), previewCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
+		initCommand(environ), validateCommand(environ), previewCommand(environ), simulateCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
 		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
 		tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
 	)
