@@ -70,6 +70,7 @@ type link struct {
 	resolver *net.Resolver
 	retired  atomic.Bool
 
+	direct  *direct // for what needs no more; nil: nothing does
 	current atomic.Pointer[http.Transport]
 	upgrade *http.Transport // for what HTTP/2 over plain connections cannot; nil: current can
 
@@ -87,8 +88,11 @@ func newLink(s linkSettings, resolver *net.Resolver) (*link, error) {
 		}
 	}
 	l.current.Store(l.transport(s.http2))
-	if s.http2 && s.plain {
+	switch {
+	case s.http2 && s.plain:
 		l.upgrade = l.transport(false)
+	case s.plain && s.proxyProtocol == 0: // which has a connection for each request
+		l.direct = &direct{dial: l.dial, wait: s.header, keep: s.idle}
 	}
 	return l, nil
 }
@@ -138,6 +142,9 @@ func (l *link) transport(http2 bool) *http.Transport {
 
 // RoundTrip implements http.RoundTripper.
 func (l *link) RoundTrip(out *http.Request) (*http.Response, error) {
+	if l.direct != nil && l.direct.takes(out) {
+		return l.direct.RoundTrip(out)
+	}
 	if l.upgrade != nil && out.Header["Upgrade"] != nil {
 		return l.upgrade.RoundTrip(out)
 	}
@@ -146,6 +153,9 @@ func (l *link) RoundTrip(out *http.Request) (*http.Response, error) {
 
 // closeIdle closes the connections that are not used.
 func (l *link) closeIdle() {
+	if l.direct != nil {
+		l.direct.closeUnused()
+	}
 	l.current.Load().CloseIdleConnections()
 	if l.upgrade != nil {
 		l.upgrade.CloseIdleConnections()
@@ -263,5 +273,8 @@ func (l *link) follow(ctx context.Context, address string, every time.Duration) 
 // renew has all further requests travel by new connections. What is under way
 // ends on the old ones, which are closed when they were idle for long.
 func (l *link) renew() {
+	if l.direct != nil {
+		l.direct.renew()
+	}
 	l.current.Swap(l.transport(l.settings.http2)).CloseIdleConnections()
 }
