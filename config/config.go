@@ -175,6 +175,8 @@ type Breaker struct {
 	Requests int64         `key:"requests" default:"20" min:"0" max:"1000000" doc:"Requests within ten seconds before it may open; 0: it never does."`
 	Failures float64       `key:"failures" default:"0.5" min:"0.01" max:"1" doc:"The share of them that must fail."`
 	Pause    time.Duration `key:"pause" default:"5s" min:"100ms" max:"10m" doc:"Time until a few requests try again."`
+
+	RetryAfter time.Duration `key:"retry_after" default:"1m" min:"0s" max:"1h" doc:"The longest that no one new is let in where the shop asks for time, by 503 with Retry-After to several visitors and that share of its answers. 0s: it is not obeyed."`
 }
 
 // UpstreamTimeouts bound each step of a request to the shop.

@@ -18,6 +18,10 @@ type Breaker struct {
 	Requests int64         // 0: it is always asked
 	Failures float64       // between 0 and 1
 	Pause    time.Duration // until a few requests try again
+
+	// RetryAfter is the longest that no one new is sent where the upstream asks
+	// for time by 503 with Retry-After; 0: it is not obeyed.
+	RetryAfter time.Duration
 }
 
 const (
@@ -47,10 +51,13 @@ type breaker struct {
 	started  time.Time
 	open     atomic.Bool // or half open
 
-	// answered holds the answers of each second of the window: the second in
-	// the upper half, their count in the lower.
-	answered [breakerSeconds]atomic.Uint64
+	answered tally
+	respite  respite
 }
+
+// tally counts by the second, over the breaker's window. Each of its buckets has
+// the second in the upper half and the count in the lower.
+type tally [breakerSeconds]atomic.Uint64
 
 func newBreaker(upstream string, s Breaker, log *zap.Logger) *breaker {
 	if s.Requests <= 0 {
@@ -64,7 +71,7 @@ func newBreaker(upstream string, s Breaker, log *zap.Logger) *breaker {
 		Timeout: s.Pause,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			failed := float64(c.TotalFailures)
-			all := failed + float64(b.answers())
+			all := failed + float64(b.answered.sum(b.second()))
 			return all >= float64(s.Requests) && failed >= all*s.Failures
 		},
 		IsExcluded: func(err error) bool { return err == errSender },
@@ -85,10 +92,9 @@ func newBreaker(upstream string, s Breaker, log *zap.Logger) *breaker {
 // is of no second.
 func (b *breaker) second() uint64 { return uint64(time.Since(b.started)/time.Second) + 1 }
 
-// answer counts an answer.
-func (b *breaker) answer() {
-	now := b.second()
-	bucket := &b.answered[now%breakerSeconds]
+// add counts one more.
+func (t *tally) add(now uint64) {
+	bucket := &t[now%breakerSeconds]
 	for {
 		was := bucket.Load()
 		next := was + 1
@@ -101,11 +107,10 @@ func (b *breaker) answer() {
 	}
 }
 
-// answers counts those of the window.
-func (b *breaker) answers() (n uint64) {
-	now := b.second()
-	for i := range b.answered {
-		if v := b.answered[i].Load(); v>>32+breakerSeconds > now {
+// sum counts those of the window.
+func (t *tally) sum(now uint64) (n uint64) {
+	for i := range t {
+		if v := t[i].Load(); v>>32+breakerSeconds > now {
 			n += v & (1<<32 - 1)
 		}
 	}
@@ -150,7 +155,7 @@ func (x *exchange) report(outcome error) {
 	switch {
 	case b.open.Load(): // it was closed when the request was sent: that says nothing of now
 	case outcome == nil:
-		b.answer()
+		b.answered.add(b.second())
 	case outcome == errFailed:
 		b.failed()
 	}

@@ -351,7 +351,7 @@ func TestBreaker_WhoLeavesWhileItTriesSaysNothing(t *testing.T) {
 		request(errSender)
 	}
 	request(nil)
-	if got := b.answers(); got != 1 || b.state() != 0 {
+	if got := b.answered.sum(b.second()); got != 1 || b.state() != 0 {
 		t.Fatalf("in state %d with %d answers, want it closed with one", b.state(), got)
 	}
 	request(errFailed)
@@ -367,7 +367,7 @@ func TestBreaker_WhoLeavesWhileItTriesSaysNothing(t *testing.T) {
 		t.Fatalf("in state %d after visitors left, want it half open", b.state())
 	}
 	request(nil)
-	if b.state() != 0 || b.answers() != 0 {
-		t.Errorf("in state %d with %d answers of before, want it closed and none", b.state(), b.answers())
+	if b.state() != 0 || b.answered.sum(b.second()) != 0 {
+		t.Errorf("in state %d with %d answers of before, want it closed and none", b.state(), b.answered.sum(b.second()))
 	}
 }

@@ -38,7 +38,12 @@ func (c *conns) network(a net.Addr) netip.Prefix {
 	if !ok || c.trusts(a) {
 		return netip.Prefix{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return networkOf(tcp.AddrPort().Addr())
+}
+
+// networkOf is the network that an address stands for: itself, or its /64.
+func networkOf(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
 	bits := 32
 	if addr.Is6() {
 		bits = 64

@@ -100,10 +100,10 @@ func (u *Upstream) watch(ctx context.Context, m *member) {
 }
 
 // down reports whether visitors should not be sent to the upstream, as far as
-// this gateway knows: it failed too often, or none of its servers is there. What
+// this gateway knows: it failed too often, asked for time, or none of its servers is there. What
 // rests after a failure of its own is not down: a visitor may have caused that.
 func (u *Upstream) down() bool {
-	if u.breaker.state() != 0 {
+	if u.breaker.state() != 0 || u.breaker.resting() {
 		return true
 	}
 	for _, m := range u.members {

@@ -476,6 +476,11 @@ func (u *Upstream) answered(res *http.Response) error {
 	if u.settings.Slow > 0 {
 		u.pulse.beat(x.upstream > u.settings.Slow)
 	}
+	if res.StatusCode == http.StatusServiceUnavailable {
+		if after := u.breaker.asksForTime(x.who.Client, res.Header); after > 0 {
+			u.gateway.log.Warn("upstream asks for time", zap.String("upstream", u.settings.Name), zap.String("server", x.member.url), zap.Duration("after", after))
+		}
+	}
 	x.obey(res.Header)
 	delete(res.Trailer, commandHeader) // it would be announced
 	if x.asset && !isAsset(res) {

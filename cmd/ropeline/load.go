@@ -158,7 +158,7 @@ func upstreamSettings(u config.Upstream) proxy.UpstreamSettings {
 	return proxy.UpstreamSettings{
 		Name: u.Name, Servers: servers, Policy: proxy.Policy(u.Policy),
 		Health:   proxy.Health{Path: u.Health.Path, Interval: u.Health.Interval},
-		Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause},
+		Breaker:  proxy.Breaker{Requests: u.Breaker.Requests, Failures: u.Breaker.Failures, Pause: u.Breaker.Pause, RetryAfter: u.Breaker.RetryAfter},
 		Slow:     u.Slow,
 		MaxConns: u.MaxConns, Retries: u.Retries,
 		Dial: u.Timeouts.Dial, TLS: u.Timeouts.TLSHandshake, Header: u.Timeouts.ResponseHeader,
