@@ -105,6 +105,9 @@ type lineStatus struct {
 		Paused      bool           `json:"paused"`
 		Capacity    int64          `json:"capacity"`      // 0: no limit
 		RatePerHour int64          `json:"rate_per_hour"` // 0: no limit
+		Burst       int64          `json:"burst"`
+		Absence     int64          `json:"absence_ms"`
+		HoldPlace   int64          `json:"hold_place_ms"`
 		Absent      int64          `json:"absent"`
 		Turns       int64          `json:"turns"`
 		Left        *int64         `json:"left"`  // of the stock; null: not counted
@@ -123,6 +126,7 @@ func (a *AdminAPI) stands(_ *call, o Offered) (any, error) {
 	answer.Realtime.LastUpdated = instant(f.Now.Time())
 	l := &answer.Line
 	l.Mode, l.Paused, l.Capacity, l.RatePerHour = f.Limits.Mode, f.Paused(), f.Limits.Capacity, f.Limits.RatePerHour
+	l.Burst, l.Absence, l.HoldPlace = f.Limits.Burst, f.Limits.Absence.Milliseconds(), f.Limits.HoldPlace.Milliseconds()
 	l.Absent, l.Turns, l.Stale = f.Absent, f.Turns, f.Stale
 	if l.Left = f.Overrides.Left; l.Left == nil {
 		l.Left = o.InitialStock
