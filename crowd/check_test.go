@@ -1,0 +1,230 @@
+package crowd
+
+import (
+	"slices"
+	"testing"
+)
+
+// mutant is one way in which a line could break a promise, put into the history
+// of one that kept them all.
+type mutant struct {
+	name   string
+	breaks Invariant
+	// put changes the history, and returns a visitor whom the violation must name.
+	put func(head *Head, events []Event) (mutated []Event, visitor int64, ok bool)
+}
+
+// of are the indexes of a visitor's events.
+func of(events []Event, visitor int64) (all []int) {
+	for i, e := range events {
+		if e.Visitor == visitor {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// find is the first event that is one.
+func find(events []Event, is func(Event) bool) (Event, int, bool) {
+	i := slices.IndexFunc(events, is)
+	if i < 0 {
+		return Event{}, -1, false
+	}
+	return events[i], i, true
+}
+
+// waiter is a visitor with at least so many polls that told of waiting, who then
+// went in: the indexes of all its events, and of its first that shows a turn.
+func waiter(events []Event, polls int) (all []int, turn int, ok bool) {
+	for v := int64(1); v < 1000; v++ {
+		all, waits := of(events, v), 0
+		for _, i := range all {
+			e := events[i]
+			switch {
+			case e.Kind == Poll && e.State == Waiting && !e.Lapsed:
+				waits++
+			case e.State == Passed && waits >= polls && e.Session != nil, e.State == Ready && waits >= polls:
+				return all, i, true
+			case e.Kind == Forge && e.Code != 0, e.State == Waiting:
+			default:
+				waits = -1000
+			}
+		}
+	}
+	return nil, 0, false
+}
+
+var mutants = []mutant{
+	{"a number given twice", Numbers, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		first, _, ok := find(events, func(e Event) bool { return e.Kind == Join && e.Number > 0 })
+		if !ok {
+			return nil, 0, false
+		}
+		second, at, ok := find(events, func(e Event) bool {
+			return e.Kind == Join && e.Number > 0 && e.State == Waiting && e.Sent > first.Got() && len(of(events, e.Visitor)) == 1
+		})
+		events[at].Number = first.Number
+		return events, second.Visitor, ok
+	}},
+	{"a lower number for who joined later", Numbers, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		for i := range events {
+			events[i].Number *= 10
+			if events[i].Session != nil {
+				events[i].Session.Number *= 10
+			}
+		}
+		first, _, ok := find(events, func(e Event) bool { return e.Kind == Join && e.Number > 0 })
+		if !ok {
+			return nil, 0, false
+		}
+		second, at, ok := find(events, func(e Event) bool {
+			return e.Kind == Join && e.Number > 0 && e.State == Waiting && e.Sent > first.Got() && len(of(events, e.Visitor)) == 1
+		})
+		events[at].Number = first.Number - 1
+		return events, second.Visitor, ok
+	}},
+	{"one who waits is passed over", Order, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		all, turn, ok := waiter(events, 5)
+		if !ok {
+			return nil, 0, false
+		}
+		last := events[turn]
+		cut := slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.Visitor == last.Visitor && e.Sent >= last.Sent })
+		waits, _, _ := find(events[all[1]:], func(e Event) bool { return e.Visitor == last.Visitor && e.State == Waiting })
+		for i := range Micros(12) {
+			e := waits
+			e.Kind, e.Sent, e.Took = Poll, last.Sent+i*3_000_000, 1000
+			cut = append(cut, e)
+		}
+		return cut, last.Visitor, true
+	}},
+	{"more inside than the capacity", Capacity, func(head *Head, events []Event) ([]Event, int64, bool) {
+		head.Limits.Capacity -= 2 // whose turns and last seconds hold seats too
+		return events, 0, true
+	}},
+	{"sessions that outlast their seats", Capacity, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		longer := slices.DeleteFunc(events, func(e Event) bool { return e.Kind == Leave })
+		for i := range longer {
+			if s := longer[i].Session; s != nil {
+				s.Until += 60
+			}
+		}
+		// Whoever came back after its session would now be held while inside.
+		kept := longer[:0]
+		inside := map[int64]bool{}
+		for _, e := range longer {
+			if e.Kind != Forge && inside[e.Visitor] && e.State != Passed {
+				continue
+			}
+			inside[e.Visitor] = inside[e.Visitor] || e.State == Passed
+			kept = append(kept, e)
+		}
+		return kept, 0, true
+	}},
+	{"twice as many let in as the rate allows", Rate, func(head *Head, events []Event) ([]Event, int64, bool) {
+		head.Limits.RatePerHour /= 2
+		return events, 0, true
+	}},
+	{"a second session with another end", Admissions, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		for i, e := range events {
+			if e.Session == nil || e.Kind == Forge {
+				continue
+			}
+			for j := range i {
+				if s := events[j].Session; s != nil && s.ID == e.Session.ID {
+					events[i].Session.Max++
+					return events, e.Visitor, true
+				}
+			}
+		}
+		return nil, 0, false
+	}},
+	{"one who is inside is held", Admissions, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		e, at, ok := find(events, func(e Event) bool { return e.Kind == Browse && e.State == Passed && e.Session == nil })
+		if ok {
+			events[at].State, events[at].Code = New, 200
+		}
+		return events, e.Visitor, ok
+	}},
+	{"a place that is forgotten", Places, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		all, turn, ok := waiter(events, 4)
+		if !ok {
+			return nil, 0, false
+		}
+		at := slices.Index(all, turn) - 1
+		for events[all[at]].Kind != Poll {
+			at--
+		}
+		e := &events[all[at]]
+		e.State, e.Number, e.Position = New, 0, 0
+		return events, e.Visitor, true
+	}},
+	{"a place that becomes another", Places, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		all, turn, ok := waiter(events, 4)
+		if !ok {
+			return nil, 0, false
+		}
+		at := slices.Index(all, turn) - 1
+		for events[all[at]].Kind != Poll {
+			at--
+		}
+		events[all[at]].Number = 1_000_000
+		return events, events[turn].Visitor, true
+	}},
+	{"an error for a forged ticket", Forgeries, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		e, at, ok := find(events, func(e Event) bool { return e.Kind == Forge && e.Code != 0 })
+		events[at].State, events[at].Code = Refused, 400
+		return events, e.Visitor, ok
+	}},
+	{"a pass for a forged ticket", Forgeries, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		e, at, ok := find(events, func(e Event) bool { return e.Kind == Forge && e.Code != 0 && e.Session == nil })
+		events[at].State = Passed
+		return events, e.Visitor, ok
+	}},
+	{"a place for a forged ticket", Forgeries, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		e, at, ok := find(events, func(e Event) bool { return e.Kind == Forge && e.Code != 0 && e.State == Waiting })
+		events[at].Number = e.Claimed
+		return events, e.Visitor, ok
+	}},
+	{"a pass without an admission", Doubt, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		e, at, ok := find(events, func(e Event) bool {
+			return e.Kind == Join && e.State == Waiting && len(of(events, e.Visitor)) == 1
+		})
+		events[at].State, events[at].Number = Passed, 0
+		return events, e.Visitor, ok
+	}},
+}
+
+func TestChecker_NamesEachInvariantThatIsBroken(t *testing.T) {
+	ref := drop(3)
+	ref.plan.Bots = 0.2 // whose only request can be changed without another's telling of it
+	head, events := ref.run(t)
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			copied := slices.Clone(events)
+			for i := range copied {
+				if s := copied[i].Session; s != nil {
+					own := *s
+					copied[i].Session = &own
+				}
+			}
+			head := head
+			mutated, visitor, ok := m.put(&head, copied)
+			if !ok {
+				t.Fatal("the history has nothing to change")
+			}
+			for _, j := range judge(head, mutated) {
+				switch {
+				case j.Invariant == m.breaks && j.Outcome != Broken:
+					t.Errorf("%s is %s, want broken", j.Invariant, j.Outcome)
+				case j.Invariant == m.breaks && visitor != 0 && !slices.Contains(j.First.Visitors, visitor):
+					t.Errorf("%s names %v, want visitor %d: %s", j.Invariant, j.First.Visitors, visitor, j.First.What)
+				case j.Invariant == m.breaks:
+					t.Log(j.First.What)
+				case j.Outcome == Broken:
+					t.Errorf("%s is broken too: %s", j.Invariant, j.First.What)
+				}
+			}
+		})
+	}
+}

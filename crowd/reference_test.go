@@ -1,0 +1,187 @@
+package crowd
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
+	sender "github.com/ropeline/ropeline/visitor"
+	"github.com/ropeline/ropeline/waitpage"
+)
+
+// reference is what a run of the real line is made of: rooms of several
+// gateways over one store, a slow network before them, and a crowd, all in
+// virtual time.
+type reference struct {
+	limits   admission.Limits
+	gateways int
+	latency  time.Duration // of a request on each way, on the average
+	lost     float64       // the share of answers that never arrive
+	plan     Plan
+	during   time.Duration
+}
+
+// drop is a sale that turns over within seconds.
+func drop(seed uint64) reference {
+	arrivals, err := NewArrivals(Spike, 120, time.Minute)
+	if err != nil {
+		panic(err)
+	}
+	return reference{
+		limits: admission.Limits{
+			Mode: admission.ModeAuto, Capacity: 7, RatePerHour: 3600, Burst: 2,
+			Claim: 8 * time.Second, Absence: 20 * time.Second, HoldPlace: 40 * time.Second,
+			Idle: 15 * time.Second, Max: 2 * time.Minute,
+		},
+		gateways: 3, latency: 80 * time.Millisecond, lost: 0.01, during: 4 * time.Minute,
+		plan: Plan{
+			Arrivals: arrivals, Seed: seed, NoShow: 0.1, Pages: Span{1, 6}, Think: Spread{from: 200 * time.Millisecond, to: 4 * time.Second},
+			Leave: 0.5, Bots: 0.05, Forgers: 0.2, Patience: Spread{mean: 3 * time.Minute},
+		},
+	}
+}
+
+// network reaches any of the gateways, as through a balancer.
+type network struct {
+	gates   []http.Handler
+	latency time.Duration
+	lost    float64
+
+	mu     sync.Mutex // guards chance
+	chance *rand.Rand
+}
+
+func (n *network) draw() (gate int, there, back time.Duration, lost bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	once := func() time.Duration { return time.Duration(n.chance.ExpFloat64() * float64(n.latency)) }
+	return n.chance.IntN(len(n.gates)), once(), once(), n.chance.Float64() < n.lost
+}
+
+// RoundTrip implements http.RoundTripper.
+func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	gate, there, back, lost := n.draw()
+	time.Sleep(there)
+	w := httptest.NewRecorder()
+	n.gates[gate].ServeHTTP(w, r)
+	time.Sleep(back)
+	if lost {
+		return nil, fmt.Errorf("read: connection reset by peer")
+	}
+	return w.Result(), nil
+}
+
+const activityID = 123
+
+// gate is the ladder of a gateway's, with a shop that says hello.
+func gate(room *admission.Room) http.Handler {
+	page := waitpage.New("/_ropeline", func(id int64) (waitpage.Activity, bool) {
+		return waitpage.Activity{Room: room}, id == activityID
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/_ropeline/") {
+			page.ServeHTTP(w, r)
+			return
+		}
+		from := sender.From(r)
+		verdict := room.Arrive(r.Context(), from.Visit(r, activityID))
+		sender.Keep(w.Header(), activityID, verdict, false)
+		if !verdict.Pass {
+			page.Hold(w, r, verdict)
+			return
+		}
+		fmt.Fprintln(w, "Hello.")
+	})
+}
+
+// run runs the reference, and returns its history.
+func (ref reference) run(t *testing.T) (head Head, events []Event) {
+	synctest.Test(t, func(t *testing.T) {
+		ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := admission.NewMemory(nil)
+		net := &network{latency: ref.latency, lost: ref.lost, chance: rand.New(rand.NewPCG(ref.plan.Seed, 1))}
+		ctx, stop := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		defer work.Wait()
+		defer stop()
+		for i := range ref.gateways {
+			room, err := admission.OpenRoom(ctx, store, admission.LineID{Tenant: "demo", Activity: activityID}, fmt.Sprint("g", i), admission.Secret("secret"), ring,
+				admission.Settings{Limits: ref.limits, Poll: admission.Poll{Min: time.Second, Max: 10 * time.Second, Budget: 1000}}, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			work.Go(func() { _ = room.Run(ctx) })
+			net.gates = append(net.gates, gate(room))
+		}
+		target, err := OpenTarget(ctx, "http://shop.example/drop", TargetOptions{Transport: net})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := Run{
+			Target: target, Plan: ref.plan, Connections: 50, For: ref.during,
+			Seen: func(e Event) error { events = append(events, e); return nil },
+		}
+		if _, err := run.Go(ctx); err != nil {
+			t.Fatal(err)
+		}
+		head = Head{Activity: target.Activity(), Limits: Limits{
+			Capacity: ref.limits.Capacity, RatePerHour: ref.limits.RatePerHour, Burst: ref.limits.Burst,
+			Absence: ref.limits.Absence.Milliseconds(), HoldPlace: ref.limits.HoldPlace.Milliseconds(),
+		}}
+	})
+	return head, events
+}
+
+func judge(head Head, events []Event) []Judgement {
+	c := NewChecker(head)
+	for _, e := range events {
+		c.See(e)
+	}
+	return c.Judge()
+}
+
+func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			head, events := drop(seed).run(t)
+			for _, j := range judge(head, events) {
+				t.Logf("%s %s, %d cases", j.Invariant, j.Outcome, j.Cases)
+				if j.Outcome != Held {
+					t.Errorf("%s: %s %s, want held in each of %d events: %+v\n%s", j.Invariant, j.Outcome, j.Why, len(events), j.First, stories(events, j))
+				}
+			}
+		})
+	}
+}
+
+// stories are the events of those whom a violation names.
+func stories(events []Event, j Judgement) string {
+	if j.First == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, v := range j.First.Visitors[:min(3, len(j.First.Visitors))] {
+		for _, e := range events {
+			if e.Visitor == v {
+				fmt.Fprintf(&b, "%+v\n", e)
+				if e.Session != nil {
+					fmt.Fprintf(&b, "    %+v\n", *e.Session)
+				}
+			}
+		}
+	}
+	return b.String()
+}
