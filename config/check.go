@@ -140,6 +140,9 @@ func (d *decoder) check(c *Config) {
 	d.checkActivities(c)
 	d.checkRoutes(c)
 	d.checkWebhooks(c)
+	if n := len(c.Loadtest.Token.Reveal()); n > 0 && n < minGateSecret {
+		d.problem("loadtest.token", "has %d bytes, and can be guessed; use at least %d", n, minGateSecret)
+	}
 	if d.sound("poll.min", "poll.max") && c.Poll.Min > c.Poll.Max {
 		d.problem("poll.min", "is longer than poll.max, %v", c.Poll.Max)
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	API            API            `key:"api" doc:"The queue API."`
 	Poll           Poll           `key:"poll" doc:"How often waiting pages ask for their status."`
 	Log            Log            `key:"log,restart" doc:"What is written to standard error."`
+	Loadtest       Loadtest       `key:"loadtest" doc:"Who may bring a crowd here, for a test."`
 	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
 	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
 	Spool          Spool          `key:"spool,restart" doc:"Where records wait while the database is away."`
@@ -408,6 +409,11 @@ type Limits struct {
 	HeaderTimeout   time.Duration `key:"header_timeout" default:"10s" min:"100ms" max:"5m" doc:"Time to send the headers."`
 	IdleTimeout     time.Duration `key:"idle_timeout" default:"75s" min:"1s" max:"1h" doc:"How long an unused connection is kept."`
 	ConnsPerNetwork int64         `key:"conns_per_network" default:"0" min:"0" max:"1000000" doc:"Open connections of one IPv4 address or IPv6 /64 at most, at one gateway; those of trusted_proxies are not counted; 0: no limit."`
+}
+
+// Loadtest says who may bring a crowd to this gateway.
+type Loadtest struct {
+	Token Secret `key:"token" doc:"Who knows this token, at least 16 bytes, may run ropeline loadtest against the gateway from another machine; the gateway proves that it knows it too. Empty: nobody may."`
 }
 
 // Drain is how the gateway stops: it reports not ready, goes on serving for

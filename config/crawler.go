@@ -104,7 +104,7 @@ func (d *decoder) checkCrawlers(c *Config) {
 	}
 }
 
-// minGateSecret is how many bytes of a header's value cannot be guessed.
+// minGateSecret is how many bytes cannot be guessed.
 const minGateSecret = 16
 
 // speaking are headers that others than the gateway must read.

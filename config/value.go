@@ -83,6 +83,12 @@ func (r Rate) String() string {
 // MarshalText is String, to JSON, YAML and logs alike.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// UnmarshalText reads a rate as it is written in the file.
+func (r *Rate) UnmarshalText(text []byte) (err error) {
+	*r, err = parseRate(scalar{text: string(text)})
+	return err
+}
+
 // scalar is one value before its type is known.
 type scalar struct {
 	text string

@@ -27,6 +27,7 @@ import (
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/admission/postgres"
 	"github.com/ropeline/ropeline/config"
+	"github.com/ropeline/ropeline/crowd"
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/waitpage"
 	"github.com/ropeline/ropeline/web/api"
@@ -79,6 +80,7 @@ type gateway struct {
 	catalog   *catalog.Catalog
 	rooms     *admission.Rooms
 	queue     http.Handler // the queue API
+	consent   http.Handler // to load tests
 	front     *proxy.Gateway
 	page      *waitpage.Page
 	health    *api.Health
@@ -176,6 +178,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle, Secret: secret})
 	defer g.front.Close()
 	g.queue = g.queueAPI()
+	g.consent = crowd.Consent(func() string { return g.current.Load().Loadtest.Token.Reveal() })
 	g.page = waitpage.New(loaded.Prefix, func(id int64) (waitpage.Activity, bool) {
 		a, ok := (*g.pages.Load())[id]
 		return a, ok

@@ -227,11 +227,14 @@ func rules(bypass []config.Bypass, crawlers map[string]*proxy.Crawler) []proxy.R
 
 // serveReserved answers what lies below the prefix.
 func (g *gateway) serveReserved(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != g.prefix+"/jwks.json" {
+	switch r.URL.Path {
+	case g.prefix + "/loadtest":
+		g.consent.ServeHTTP(w, r)
+	case g.prefix + "/jwks.json":
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		_, _ = w.Write(g.ring.Load().JWKS()) // an error here is a client that left
+	default:
 		g.page.ServeHTTP(w, r)
-		return
 	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	_, _ = w.Write(g.ring.Load().JWKS()) // an error here is a client that left
 }

@@ -79,7 +79,7 @@ gateway it talks to does not answer.`,
 	root.AddCommand(
 		initCommand(environ), validateCommand(environ), previewCommand(environ), simulateCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
 		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
-		tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
+		loadtestCommand(environ), tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
 	)
 	return root
 }
