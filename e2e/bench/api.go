@@ -13,21 +13,34 @@ import (
 	"github.com/ropeline/ropeline/admission/postgres/postgrestest"
 )
 
-// enterScript has wrk enter by the queue API, each time as another user.
-const enterScript = `
+// Scripts for wrk that join each time as another visitor. Both sides have one,
+// as it costs wrk something to run it and what wrk uses the gateway lacks.
+const (
+	visitorScript = `
 local threads = 0
 function setup(thread)
   thread:set("me", threads)
   threads = threads + 1
 end
-local users = 0
-function request()
-  users = users + 1
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json"},
-    string.format('{"activity_id":123,"user_hash":"%d-%d-%d","fingerprint":"fp"}', start, me, users))
-end
 function init() start = os.time() end
+local visitors = 0
+local function visitor(format)
+  visitors = visitors + 1
+  return string.format(format, start, me, visitors)
+end
 `
+	enterScript = visitorScript + `
+function request()
+  return wrk.format("POST", nil, {["Content-Type"] = "application/json"},
+    visitor('{"activity_id":123,"user_hash":"%d-%d-%d","fingerprint":"fp"}'))
+end
+`
+	arriveScript = visitorScript + `
+function request()
+  return wrk.format("GET", nil, {["User-Agent"] = visitor("bench/%d-%d-%d")})
+end
+`
+)
 
 // overAPI measures joins and polls by the queue API beside those by cookies, on
 // a gateway that keeps the record in PostgreSQL.
@@ -42,9 +55,11 @@ func overAPI(ctx context.Context, binary string, rounds int, each time.Duration)
 		return err
 	}
 	defer os.RemoveAll(dir)
-	script := filepath.Join(dir, "enter.lua")
-	if err := os.WriteFile(script, []byte(enterScript), 0o600); err != nil {
-		return err
+	entering, arriving := filepath.Join(dir, "enter.lua"), filepath.Join(dir, "arrive.lua")
+	for path, script := range map[string]string{entering: enterScript, arriving: arriveScript} {
+		if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+			return err
+		}
 	}
 	shop, err := start(ctx, "upstream")
 	if err != nil {
@@ -70,7 +85,8 @@ func overAPI(ctx context.Context, binary string, rounds int, each time.Duration)
 	}
 	const api = "/_ropeline/api/v1/queue/"
 	for _, pair := range [][2]side{
-		{{name: "join by the queue API, with the record", server: full, path: api + "enter", script: script}, {name: "join", label: "join by cookie", server: full, path: "/drop"}},
+		{{name: "join by the queue API, with the record", server: full, path: api + "enter", script: entering},
+			{name: "join", label: "join by cookie", server: full, path: "/drop", script: arriving}},
 		{{name: "poll by the queue API, with the record", server: full, path: api + "status?activity_id=123", header: "Authorization: Bearer " + session},
 			{name: "status poll", label: "poll by cookie", server: full, path: pollPath, header: waiting}},
 	} {
