@@ -44,6 +44,7 @@ func NewKey() Key {
 // usable is a key made ready for its method.
 type usable struct {
 	id              string
+	header          string // of the tokens that it signs, encoded
 	secret          []byte
 	method          jwt.SigningMethod
 	signs, verifies any
@@ -56,14 +57,23 @@ func (k Key) use() (usable, error) {
 	case k.Alg == HS256 && len(k.Secret) < minSecret:
 		return usable{}, fmt.Errorf("%s: the secret has %d bytes, at least %d are needed", k, len(k.Secret), minSecret)
 	case k.Alg == HS256:
-		return usable{k.ID, k.Secret, jwt.SigningMethodHS256, k.Secret, k.Secret}, nil
+		return usable{k.ID, k.header(), k.Secret, jwt.SigningMethodHS256, k.Secret, k.Secret}, nil
 	case k.Alg == EdDSA && len(k.Secret) != ed25519.SeedSize:
 		return usable{}, fmt.Errorf("%s: the seed has %d bytes, %d are needed", k, len(k.Secret), ed25519.SeedSize)
 	case k.Alg == EdDSA:
 		private := ed25519.NewKeyFromSeed(k.Secret)
-		return usable{k.ID, k.Secret, jwt.SigningMethodEdDSA, private, private.Public()}, nil
+		return usable{k.ID, k.header(), k.Secret, jwt.SigningMethodEdDSA, private, private.Public()}, nil
 	}
 	return usable{}, fmt.Errorf("%s: the algorithm is neither %s nor %s", k, HS256, EdDSA)
+}
+
+// header is the JOSE header of the tokens that k signs (RFC 7515), encoded.
+func (k Key) header() string {
+	text, err := json.Marshal(map[string]string{"alg": k.Alg, "kid": k.ID, "typ": "JWT"})
+	if err != nil {
+		panic(fmt.Sprintf("a token's header is plain text: %v", err))
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
 }
 
 // Keyring signs tickets with its first key and verifies with all. It is safe

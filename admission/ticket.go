@@ -2,6 +2,8 @@ package admission
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -44,17 +46,24 @@ type ticket struct {
 // tells whole seconds.
 func (t *ticket) signedBy() Instant { return t.signed.Add(time.Second) }
 
+// claims are the payload of a token. Its times are seconds since the Unix epoch.
 type claims struct {
-	jwt.RegisteredClaims        // iss, sub (the visitor), aud, exp, iat
-	Activity             int64  `json:"act"`
-	Tenant               string `json:"ten"`
-	Number               int64  `json:"num"`
-	Index                *int64 `json:"idx,omitempty"`
-	Drawn                int64  `json:"drn,omitempty"`
-	Epoch                int64  `json:"epo"`
-	Max                  int64  `json:"max,omitempty"` // seconds since the Unix epoch
-	Agent                string `json:"bua,omitempty"` // what it is bound to, hashed
-	Network              string `json:"bnw,omitempty"`
+	jwt.MapClaims `json:"-"` // empty: the parser is told not to ask
+
+	Issuer   string   `json:"iss"`
+	Visitor  string   `json:"sub"`
+	Audience []string `json:"aud"`
+	Expires  int64    `json:"exp"`
+	Signed   int64    `json:"iat"`
+	Activity int64    `json:"act"`
+	Tenant   string   `json:"ten"`
+	Number   int64    `json:"num"`
+	Index    *int64   `json:"idx,omitempty"`
+	Drawn    int64    `json:"drn,omitempty"`
+	Epoch    int64    `json:"epo"`
+	Max      int64    `json:"max,omitempty"`
+	Agent    string   `json:"bua,omitempty"` // what it is bound to, hashed
+	Network  string   `json:"bnw,omitempty"`
 }
 
 // newVisitor returns a random visitor id, of more than 128 bits.
@@ -68,26 +77,31 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 	if t.indexed { // its number is the draw's to tell
 		t.number, index = 0, &t.index
 	}
-	token := jwt.NewWithClaims(key.method, claims{
-		Agent: t.binding.agent, Network: t.binding.network,
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    issuer,
-			Subject:   t.visitor,
-			Audience:  jwt.ClaimStrings{audience},
-			ExpiresAt: jwt.NewNumericDate(t.expires.Time()),
-			IssuedAt:  jwt.NewNumericDate(t.signed.Time()),
-		},
+	payload, err := json.Marshal(claims{
+		Issuer: issuer, Visitor: t.visitor, Audience: []string{audience},
+		Expires: seconds(t.expires), Signed: seconds(t.signed), Max: seconds(t.max),
 		Activity: t.line.Activity, Tenant: t.line.Tenant, Number: t.number, Epoch: t.epoch,
 		Index: index, Drawn: t.drawn,
-		Max: int64(t.max) / time.Second.Microseconds(),
+		Agent: t.binding.agent, Network: t.binding.network,
 	})
-	token.Header["kid"] = key.id
-	text, err := token.SignedString(key.signs)
+	if err != nil {
+		return Ticket{}, fmt.Errorf("encode %s ticket: %w", audience, err)
+	}
+	// Not by jwt.Token, which encodes the same header each time.
+	text := key.header + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signature, err := key.method.Sign(text, key.signs)
 	if err != nil {
 		return Ticket{}, fmt.Errorf("sign %s ticket: %w", audience, err)
 	}
-	return Ticket{Token: text, Expires: t.expires.Time().Truncate(time.Second)}, nil
+	return Ticket{
+		Token:   text + "." + base64.RawURLEncoding.EncodeToString(signature),
+		Expires: t.expires.Time().Truncate(time.Second),
+	}, nil
 }
+
+func seconds(i Instant) int64 { return int64(i) / time.Second.Microseconds() }
+
+func instantOfSeconds(s int64) Instant { return Instant(s) * Instant(time.Second.Microseconds()) }
 
 var (
 	errTokenLong     = errors.New("token is longer than any of ours")
@@ -128,7 +142,7 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 	switch {
 	case c.Issuer != issuer || len(c.Audience) != 1 || c.Audience[0] != audience:
 		return nil, errTokenAudience
-	case c.Subject == "" || c.ExpiresAt == nil || c.IssuedAt == nil || c.Number < 0 || c.Epoch < 1:
+	case c.Visitor == "" || c.Expires == 0 || c.Signed == 0 || c.Number < 0 || c.Max < 0 || c.Epoch < 1:
 		return nil, errTokenClaims
 	case c.Index != nil && (audience != forQueue || c.Number != 0 || *c.Index < 0 || *c.Index >= MaxDrawn || c.Drawn < 0 || c.Drawn > MaxDrawn):
 		return nil, errTokenClaims
@@ -137,15 +151,12 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 	}
 	t := &ticket{
 		binding: binding{c.Agent, c.Network},
-		line:    LineID{c.Tenant, c.Activity}, visitor: c.Subject, number: c.Number, epoch: c.Epoch,
-		signed: InstantOf(c.IssuedAt.Time), expires: InstantOf(c.ExpiresAt.Time),
+		line:    LineID{c.Tenant, c.Activity}, visitor: c.Visitor, number: c.Number, epoch: c.Epoch,
+		signed: instantOfSeconds(c.Signed), expires: instantOfSeconds(c.Expires), max: instantOfSeconds(c.Max),
 		kid: parsed.Header["kid"].(string), use: audience,
 	}
 	if c.Index != nil {
 		t.indexed, t.index, t.drawn = true, *c.Index, c.Drawn
-	}
-	if c.Max > 0 {
-		t.max = Instant(c.Max) * Instant(time.Second/time.Microsecond)
 	}
 	r.known.put(token, t)
 	return t, nil
