@@ -16,10 +16,10 @@ type binding struct{ agent, network string }
 func (r *Room) binding(visit Visit) (b binding) {
 	settings := r.settings.Load()
 	if settings.Bind.UserAgent {
-		b.agent = r.secret.hash("agent", r.id, agentKind(visit.Agent))
+		b.agent = r.hashes.of("agent", agentKind(visit.Agent))
 	}
 	if settings.Bind.Network {
-		b.network = r.secret.network(r.id, visit.Network, settings.Networks)
+		b.network = r.hashes.network(visit.Network, settings.Networks)
 	}
 	return b
 }

@@ -87,7 +87,7 @@ type Room struct {
 	renews  chan string // visitors whose session was used; never waited for
 	endings *endings
 	outage  outage
-	secret  Secret
+	hashes  *hashes
 	shut    atomic.Bool
 
 	journal Journal // nil: none; set before Run
@@ -103,7 +103,7 @@ type Room struct {
 // gateway is this process's own name among all, and secret the same in all.
 func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secret Secret, ring *Keyring, settings Settings, log *zap.Logger) (*Room, error) {
 	r := &Room{
-		id: id, gateway: gateway, secret: secret, store: store,
+		id: id, gateway: gateway, hashes: secret.hashes(id), store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
 		renews: make(chan string, 1024), endings: newEndings(),
 	}
@@ -331,9 +331,11 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Lim
 	defer cancel()
 	newcomer := Newcomer{
 		Visitor:  visitor,
-		Identity: r.secret.identity(r.id, visit.Identity),
-		Network:  r.secret.network(r.id, visit.Network, r.settings.Load().Networks),
+		Identity: r.hashes.identity(visit.Identity),
 		Waits:    r.shut.Load(),
+	}
+	if limits.JoinsPerHour > 0 {
+		newcomer.Network = r.hashes.network(visit.Network, r.settings.Load().Networks)
 	}
 	for {
 		place, err := r.joins.ask(ctx, newcomer)

@@ -4,7 +4,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"hash"
 	"net/netip"
+	"sync"
 )
 
 // Secret turns addresses and identities into what a store may keep of them:
@@ -12,32 +14,53 @@ import (
 // must outlive the rotation of signing keys, or one person gets two places.
 type Secret []byte
 
-// identity returns the hash of what the shop calls a visitor in a line; empty
-// for no one.
-func (s Secret) identity(line LineID, name string) string {
+// hashes are those of one line. It is safe for concurrent use.
+type hashes struct {
+	line string
+	idle sync.Pool // of *hasher: to make one costs more than a hash
+}
+
+type hasher struct {
+	hash.Hash
+	text []byte
+}
+
+func (s Secret) hashes(line LineID) *hashes {
+	return &hashes{line: line.String(), idle: sync.Pool{New: func() any {
+		return &hasher{Hash: hmac.New(sha256.New, s)}
+	}}}
+}
+
+// identity returns the hash of what the shop calls a visitor; empty for no one.
+func (h *hashes) identity(name string) string {
 	if name == "" {
 		return ""
 	}
-	return s.hash("identity", line, name)
+	return h.of("identity", name)
 }
 
 // network returns the hash of the network of an address; empty for an address
 // that is not known.
-func (s Secret) network(line LineID, address netip.Addr, n Networks) string {
+func (h *hashes) network(address netip.Addr, n Networks) string {
 	prefix := n.of(address)
 	if !prefix.IsValid() {
 		return ""
 	}
-	return s.hash("network", line, prefix.String())
+	return h.of("network", prefix.String())
 }
 
-func (s Secret) hash(use string, line LineID, text string) string {
-	mac := hmac.New(sha256.New, s)
-	for _, part := range []string{use, line.String(), text} {
-		mac.Write([]byte(part))
-		mac.Write([]byte{0})
+func (h *hashes) of(use, text string) string {
+	m := h.idle.Get().(*hasher)
+	defer h.idle.Put(m)
+	m.Reset()
+	m.text = m.text[:0]
+	for _, part := range [...]string{use, h.line, text} {
+		m.text = append(m.text, part...)
+		m.text = append(m.text, 0)
 	}
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+	m.Write(m.text)
+	m.text = m.Sum(m.text[:0])
+	return base64.RawURLEncoding.EncodeToString(m.text[:16])
 }
 
 // Networks are the lengths of the prefixes that count as one network, in bits.
