@@ -3,11 +3,16 @@ package admission
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
 )
 
 // errHeld is the answer of a store that gave nothing: the line settles, or
 // takes no one now.
 var errHeld = errors.New("the line gives nothing now")
+
+// errLate is the answer of a store that took longer than mostPatience.
+var errLate = errors.New("the store did not answer in time")
 
 // mostTogether is the most questions that travel to the store together.
 const mostTogether = 512
@@ -17,11 +22,18 @@ const mostTogether = 512
 type commit[Q, A any] struct {
 	queue chan question[Q, A]
 	do    func(ctx context.Context, questions []Q) ([]A, error)
+	idle  sync.Pool // of *asker[A]
 }
 
 type question[Q, A any] struct {
 	ask    Q
-	answer chan reply[A] // of one
+	answer chan<- reply[A] // of one
+}
+
+// asker is who waits for an answer.
+type asker[A any] struct {
+	answer   chan reply[A] // of one
+	patience *time.Timer   // does not run
 }
 
 type reply[A any] struct {
@@ -30,20 +42,31 @@ type reply[A any] struct {
 }
 
 func newCommit[Q, A any](do func(context.Context, []Q) ([]A, error)) *commit[Q, A] {
-	return &commit[Q, A]{queue: make(chan question[Q, A], mostTogether), do: do}
+	return &commit[Q, A]{queue: make(chan question[Q, A], mostTogether), do: do, idle: sync.Pool{New: func() any {
+		patience := time.NewTimer(mostPatience)
+		patience.Stop()
+		return &asker[A]{make(chan reply[A], 1), patience}
+	}}}
 }
 
-// ask puts a question and waits for its answer, or for ctx.
+// ask puts a question and waits for its answer, for mostPatience, or for ctx.
 func (c *commit[Q, A]) ask(ctx context.Context, q Q) (answer A, err error) {
-	put := question[Q, A]{q, make(chan reply[A], 1)}
+	a := c.idle.Get().(*asker[A])
+	a.patience.Reset(mostPatience)
 	select {
-	case c.queue <- put:
+	case c.queue <- question[Q, A]{q, a.answer}:
+	case <-a.patience.C:
+		return answer, errLate
 	case <-ctx.Done():
 		return answer, ctx.Err()
 	}
 	select {
-	case r := <-put.answer:
+	case r := <-a.answer:
+		a.patience.Stop()
+		c.idle.Put(a) // and only then: else the next might get this one's answer
 		return r.answer, r.err
+	case <-a.patience.C:
+		return answer, errLate
 	case <-ctx.Done():
 		return answer, ctx.Err()
 	}

@@ -327,8 +327,6 @@ func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
 // of an earlier one where the identity has a place already. Without a ticket
 // the place tells why.
 func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Limits, now Instant) (Place, *ticket, error) {
-	ctx, cancel := context.WithTimeout(ctx, mostPatience)
-	defer cancel()
 	newcomer := Newcomer{
 		Visitor:  visitor,
 		Identity: r.hashes.identity(visit.Identity),
@@ -515,8 +513,6 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 
 // ask puts a knock to the store, together with others.
 func (r *Room) ask(ctx context.Context, k Knock) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, mostPatience)
-	defer cancel()
 	entry, err := r.knocks.ask(ctx, k)
 	if err == nil && entry.Outcome == EntryAdmitted {
 		a := entry.Admission
