@@ -31,23 +31,25 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each comparison")
 	seconds := flag.Int("seconds", 4, "seconds of load in a round, for each side")
 	binary := flag.String("gateway", "bin/ropeline", "the gateway to measure")
-	only := flag.String("only", "", "measure one part alone: wire, api, redis or process")
+	only := flag.String("only", "", "measure one part alone: wire, edges, api, redis or process")
+	caddy := flag.String("caddy", "caddy", "the Caddy to measure against")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *binary, *rounds, time.Duration(*seconds)*time.Second); err != nil {
+	if err := run(ctx, *only, *binary, *caddy, *rounds, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 // run measures each part in turn, or the one that only names.
-func run(ctx context.Context, only, binary string, rounds int, each time.Duration) error {
+func run(ctx context.Context, only, binary, caddy string, rounds int, each time.Duration) error {
 	parts := []struct {
 		name    string
 		measure func() error
 	}{
 		{"wire", func() error { return overWire(ctx, binary, rounds, each) }},
+		{"edges", func() error { return overEdges(ctx, binary, caddy, rounds, each) }},
 		{"api", func() error { return overAPI(ctx, binary, rounds, each) }},
 		{"redis", func() error { return overRedis(ctx, binary, rounds, each) }},
 		{"process", func() error { return inProcess(ctx) }},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +30,20 @@ var roles = map[string]func(args []string) error{
 	"upstream": func([]string) error { return serve(upstream()) },
 	"bare":     func(args []string) error { return serve(bare(args[0])) },
 	"constant": func([]string) error { return serve(constant()) },
+	"tls": func(args []string) error {
+		pair, err := tls.LoadX509KeyPair(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		fmt.Println(l.Addr())
+		quiet := log.New(io.Discard, "", 0) // connections end without a request
+		server := http.Server{Handler: constant(), ErrorLog: quiet, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
+		return server.ServeTLS(l, "", "")
+	},
 	"asking": func(args []string) error {
 		h, err := asking(args[0], args[1])
 		if err != nil {
@@ -152,6 +168,12 @@ spool: {path: %q}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
+	return runGateway(ctx, binary, file, "http")
+}
+
+// runGateway runs the gateway by a file, whose directory goes with it, and
+// returns it with the URL of one of its listeners, http or https.
+func runGateway(ctx context.Context, binary, file, listener string) (*process, error) {
 	cmd := exec.CommandContext(ctx, binary, "run", "--config", file)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	reader, err := cmd.StderrPipe()
@@ -167,13 +189,13 @@ spool: {path: %q}
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			return nil, errors.New(lines.Text())
 		}
-		if line.Message == "listening" && line.Listener == "http" {
+		if line.Message == "listening" && line.Listener == listener {
 			go func() { // the access log goes through a pipe, as it does in life
 				for lines.Scan() {
 				}
-				_ = os.RemoveAll(dir)
+				_ = os.RemoveAll(filepath.Dir(file))
 			}()
-			return &process{cmd, "http://" + line.Address}, nil
+			return &process{cmd, listener + "://" + line.Address}, nil
 		}
 	}
 	return nil, errors.New("the gateway ended before it listened")
@@ -185,16 +207,26 @@ func (p *process) stop() {
 	_ = p.cmd.Wait() // its status says only that it was told to end
 }
 
-// cpuTime is the processor time that a process has used so far.
+// cpuTime is the processor time that a process and its children, as nginx has
+// them, have used so far.
 func (p *process) cpuTime() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	children, err := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
 	if err != nil {
 		return 0, err
 	}
-	var user, system int64
-	after := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
-	if _, err := fmt.Sscan(after[11]+" "+after[12], &user, &system); err != nil {
-		return 0, err
+	var ticks int64 // hundredths of a second
+	for _, pid := range append(strings.Fields(string(children)), pid) {
+		text, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+		if err != nil {
+			return 0, err
+		}
+		var user, system int64
+		after := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+2:]))
+		if _, err := fmt.Sscan(after[11]+" "+after[12], &user, &system); err != nil {
+			return 0, err
+		}
+		ticks += user + system
 	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil // clock ticks are a hundredth of a second
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }

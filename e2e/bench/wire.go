@@ -28,6 +28,10 @@ type side struct {
 	header string // one header line for wrk, or ""
 	label  string // in the table; empty: the name
 	script string // the file of a wrk script; empty: GET
+
+	// load puts load on the side for a while, and returns what it was answered
+	// in a second; nil: by wrk.
+	load func(ctx context.Context, s side, d time.Duration) (float64, error)
 }
 
 // result is what the rounds of a side came to.
@@ -139,6 +143,9 @@ func compare(ctx context.Context, a, b side, rounds int, each time.Duration) err
 
 // load runs wrk and returns the requests per second that were answered.
 func load(ctx context.Context, s side, d time.Duration) (float64, error) {
+	if s.load != nil {
+		return s.load(ctx, s, d)
+	}
 	args := []string{"-t2", "-c" + strconv.Itoa(connections), fmt.Sprintf("-d%ds", int(d.Seconds()))}
 	if s.header != "" {
 		args = append(args, "-H", s.header)
