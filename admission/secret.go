@@ -14,6 +14,10 @@ import (
 // must outlive the rotation of signing keys, or one person gets two places.
 type Secret []byte
 
+// Identity returns the hash of what the shop calls a visitor in a line; empty
+// for no one.
+func (s Secret) Identity(line LineID, name string) string { return s.hashes(line).identity(name) }
+
 // hashes are those of one line. It is safe for concurrent use.
 type hashes struct {
 	line string

@@ -60,6 +60,7 @@ func (g *gateway) adminAPI() *api.AdminAPI {
 		Bearer:     g.operators.Load,
 		Failed:     func(code api.Code) { g.errs.count(string(code)) },
 		Gateway:    g.name,
+		Identity:   g.secret.Identity,
 		Log:        g.log,
 	}
 	if g.database != nil {

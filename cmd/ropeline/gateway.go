@@ -75,6 +75,7 @@ type gateway struct {
 	prefix    string
 	bodyBytes int64
 	name      string // this process's own, among all
+	secret    admission.Secret
 	store     admission.Store
 	database  *postgres.Database // nil: none, and no catalog
 	catalog   *catalog.Catalog
@@ -160,6 +161,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	if err != nil {
 		return err
 	}
+	g.secret = secret
 	g.rooms = admission.NewRooms(g.store, g.name, secret, log)
 	metrics.MustRegister(roomMetrics{g.rooms})
 	if loaded.Database.Configured() {

@@ -78,7 +78,7 @@ gateway it talks to does not answer.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
 	root.AddCommand(
 		initCommand(environ), validateCommand(environ), previewCommand(environ), simulateCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
-		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), reloadCommand(environ), drawCommand(environ),
+		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), eraseCommand(environ), reloadCommand(environ), drawCommand(environ),
 		loadtestCommand(environ), tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
 	)
 	return root

@@ -63,12 +63,18 @@ type Record interface {
 	// and how many it chooses in all. Pages count from 1.
 	Changes(ctx context.Context, filter admission.ChangeFilter, page, limit int) ([]admission.Change, int64, error)
 	Analytics(ctx context.Context, line admission.LineID, from, to time.Time) (admission.Analytics, error)
+	// Erase takes an identity out of the record, of one tenant or (empty) of all,
+	// and returns how many entries there were. hash is what is kept of it.
+	Erase(ctx context.Context, tenant string, hash func(admission.LineID) string) (entries int64, err error)
 }
 
 // AdminOptions are what an admin API is made of.
 type AdminOptions struct {
 	Activities Activities
 	Record     Record // nil: no database is configured
+
+	// Identity is the hash by which a line's record knows whom the shop calls so.
+	Identity func(line admission.LineID, name string) string
 
 	// Reload loads the configuration again. What is wrong with it is told to
 	// the caller.
@@ -115,6 +121,7 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodGet, activities + "/{id}/overrides", a.as(Viewer, a.one(a.overrides))},
 		{http.MethodPut, activities + "/{id}/overrides", a.as(Operator, a.one(a.override))},
 		{http.MethodGet, "/api/v1/admin/audit", a.as(Viewer, a.audit)},
+		{http.MethodPost, "/api/v1/admin/erase", a.as(Admin, a.erase)},
 		{http.MethodPost, "/api/v1/admin/reload", a.as(Admin, whole(a.reload))},
 		{http.MethodGet, "/api/v1/system/config", a.as(Viewer, whole(a.system))},
 		{http.MethodPut, "/api/v1/system/config", a.as(Admin, whole(a.setSystem))},

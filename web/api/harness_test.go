@@ -306,7 +306,7 @@ func makeAdmin(t testing.TB, change ...func(*api.AdminOptions)) *admin {
 	a.activities.file(catalog.Activity{ID: 123, TenantID: "demo", Name: "Spring drop", Status: catalog.Active})
 	verifier := adminVerifier(t)
 	o := api.AdminOptions{
-		Activities: a.activities, Record: a.record, Gateway: "g1", Log: zap.NewNop(),
+		Activities: a.activities, Record: a.record, Gateway: "g1", Log: zap.NewNop(), Identity: admission.Secret("0123456789abcdef").Identity,
 		Bearer: func() *api.Verifier { return verifier },
 		Reload: func(context.Context) error {
 			if a.broken == nil {
@@ -428,6 +428,17 @@ type book struct {
 	told    admission.Analytics
 	asked   []admission.LineID
 	away    bool
+	erased  []string // tenant and hash
+}
+
+func (b *book) Erase(_ context.Context, tenant string, hash func(admission.LineID) string) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away {
+		return 0, errors.New("connection refused by db.internal:5432")
+	}
+	b.erased = append(b.erased, tenant+" "+hash(admission.LineID{Tenant: "demo", Activity: 123}))
+	return 2, nil
 }
 
 func (b *book) Audit(c admission.Change) {
