@@ -42,6 +42,11 @@ func overEdges(ctx context.Context, binary, caddy string, rounds int, each time.
 	if err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp("", "ropeline-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	admitted := side{name: "admitted request", server: gateway, path: "/drop", header: inside}
 
 	fmt.Print("\n| | requests/s | its CPU, µs each | against | requests/s | its CPU, µs each | ratio of requests/s |\n|---|---|---|---|---|---|---|\n")
@@ -50,7 +55,7 @@ func overEdges(ctx context.Context, binary, caddy string, rounds int, each time.
 		{"HAProxy", "haproxy", "haproxy.cfg", haproxyConf, []string{"-f"}},
 		{"Caddy", caddy, "caddy.json", caddyConf, []string{"run", "--config"}},
 	} {
-		server, err := e.start(ctx, shop.url)
+		server, err := e.start(ctx, dir, shop.url)
 		if err != nil {
 			return err
 		}
@@ -112,9 +117,9 @@ listen shop
 `
 )
 
-// start starts an edge on a free loopback port in front of a shop, and waits
-// until it answers.
-func (e edge) start(ctx context.Context, shop string) (*process, error) {
+// start starts an edge, with its files in a directory, on a free loopback port
+// in front of a shop, and waits until it answers.
+func (e edge) start(ctx context.Context, dir, shop string) (*process, error) {
 	program, err := exec.LookPath(e.program)
 	if err != nil { // Debian keeps servers where no ordinary PATH leads
 		program, err = exec.LookPath("/usr/sbin/" + e.program)
@@ -122,11 +127,6 @@ func (e edge) start(ctx context.Context, shop string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is missing: apt-get install nginx-light haproxy caddy", e.name)
 	}
-	dir, err := os.MkdirTemp("", "ropeline-bench-")
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, func() { _ = os.RemoveAll(dir) })
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
