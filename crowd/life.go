@@ -17,15 +17,19 @@ type life struct {
 
 	joined Micros // when the request that got the place was sent
 	waited Micros // when the last request was sent that told of waiting
-	silent bool   // was not heard of for so long that the place may be lost
 	turned bool   // was seen to have, or to have had, a turn
+
+	// From passed on the place may have had a turn, or been passed over while its
+	// visitor was not surely present; 0: not yet. A hold_place later it may be lost
+	// as soon as it is neither present nor has a turn.
+	passed Micros
+	heard  Micros // until when the visitor was surely present, without a break; 0: not at all
 
 	// Surely present to the line: merged spans, since the last time that the
 	// visitor may have lapsed.
 	present []*presence
 
-	last    Micros // when the last answered request was sent
-	session *stay  // nil: none was given, or it was left
+	session *stay // nil: none was given
 }
 
 func newLife(visitor int64) *life { return &life{visitor: visitor, index: -1} }
@@ -73,10 +77,6 @@ func (l *life) advance(e *Event, limits Limits) {
 		}
 		return
 	}
-	if l.placed && limits.HoldPlace != Unknown && e.Got()-l.last >= fast(Micros(limits.HoldPlace)*1000) {
-		l.silent = true
-	}
-	l.last = e.Sent
 	if e.Kind == Leave {
 		l.over = true
 		if l.session != nil && l.session.left == 0 {
@@ -85,13 +85,13 @@ func (l *life) advance(e *Event, limits Limits) {
 		return
 	}
 	if e.State == Passed {
-		l.passed(e)
+		l.enter(e)
 		return
 	}
 	l.held(e, limits)
 }
 
-func (l *life) passed(e *Event) {
+func (l *life) enter(e *Event) {
 	if e.Session != nil && (l.session == nil || l.session.ID != e.Session.ID || l.session.Max != e.Session.Max) {
 		l.session = &stay{Session: *e.Session, visitor: l.visitor, sent: e.Sent, began: e.Got(), used: e.Sent}
 		if p := (place{e.Session.Epoch, e.Session.Number}); !l.placed || l.over && p != l.place {
@@ -112,7 +112,7 @@ func (l *life) held(e *Event, limits Limits) {
 	}
 	now := place{e.Epoch, e.Number}
 	if !l.placed || now.epoch != l.place.epoch || l.over && now != l.place {
-		*l = life{visitor: l.visitor, placed: true, place: now, index: -1, joined: e.Sent, last: e.Sent, waited: e.Sent}
+		*l = life{visitor: l.visitor, placed: true, place: now, index: -1, joined: e.Sent, waited: e.Sent}
 	}
 	if e.Index != nil {
 		l.index = *e.Index
@@ -122,6 +122,9 @@ func (l *life) held(e *Event, limits Limits) {
 	}
 	switch {
 	case e.State == Ready || e.Lapsed:
+		if !l.turned {
+			l.pass(max(l.joined, l.waited-stale))
+		}
 		l.turned = true
 	case e.State == Waiting && !e.Unavailable:
 		l.waited = e.Sent
@@ -132,16 +135,36 @@ func (l *life) held(e *Event, limits Limits) {
 	}
 }
 
+// pass notes that the place may have been passed from an instant on.
+func (l *life) pass(at Micros) {
+	if l.passed == 0 || at < l.passed {
+		l.passed = max(1, at)
+	}
+}
+
+// kept is until when the place surely is not lost, whatever its visitor does.
+func (l *life) kept(limits Limits) Micros {
+	from := max(l.joined, l.waited-stale)
+	if l.passed != 0 {
+		from = l.passed
+	}
+	return from + fast(Micros(limits.HoldPlace)*1000)
+}
+
 // hear notes how long a request surely keeps its visitor present.
 func (l *life) hear(e *Event, limits Limits) {
-	if limits.Absence == Unknown || l.place.number == 0 {
+	if limits.Absence == Unknown {
 		return
 	}
 	s := span{e.Got() + heardWithin, e.Sent + fast(Micros(limits.Absence)*1000)}
 	if e.Kind == Join && l.index < 0 {
 		s.from = e.Got() // the step that gives the number marks it present
 	}
-	if s.from >= s.to {
+	if l.heard != 0 && s.from > l.heard {
+		l.pass(l.heard)
+	}
+	l.heard = max(l.heard, s.to)
+	if s.from >= s.to || l.place.number == 0 {
 		return
 	}
 	if n := len(l.present); n > 0 && s.from <= l.present[n-1].to {

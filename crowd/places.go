@@ -11,13 +11,7 @@ func (r *places) see(l *life, e *Event) {
 	if e.Kind == Told || !l.placed || l.over || !e.answered() || e.Unavailable || e.Kind == Leave || e.Kind == Join || e.Kind == Forge {
 		return
 	}
-	if r.limits.HoldPlace == Unknown || l.silent || e.Epoch > l.place.epoch || e.State == "ended" {
-		return
-	}
-	// Since the last time that it was told to wait the place may have had a turn
-	// and lapsed, or been passed.
-	hold := fast(Micros(r.limits.HoldPlace) * 1000)
-	if e.Got()-l.waited+stale >= hold || e.Got()-l.last >= hold {
+	if r.limits.HoldPlace == Unknown || r.limits.Absence == Unknown || e.Epoch > l.place.epoch || e.State == "ended" || e.Got() >= l.kept(r.limits) {
 		return
 	}
 	r.cases++
@@ -40,8 +34,8 @@ func (r *places) see(l *life, e *Event) {
 
 func (r *places) judge(Limits) Judgement {
 	j := r.judgement(Places, "a place, once given, is kept", "nobody with a place asked again")
-	if r.limits.HoldPlace == Unknown && j.Outcome == Unjudged {
-		j.Why = "it is not known for how long a place is held (hold_place)"
+	if (r.limits.HoldPlace == Unknown || r.limits.Absence == Unknown) && j.Outcome == Unjudged {
+		j.Why = "it is not known for how long a place is held (hold_place, absence)"
 	}
 	return j
 }

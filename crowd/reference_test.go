@@ -29,6 +29,9 @@ type reference struct {
 	lost     float64       // the share of answers that never arrive
 	plan     Plan
 	during   time.Duration
+
+	loses time.Duration // when the store loses all it has; 0: never
+	ends  time.Duration // when one of the gateways ends, without a word; 0: never
 }
 
 // drop is a sale that turns over within seconds.
@@ -57,15 +60,29 @@ type network struct {
 	latency time.Duration
 	lost    float64
 
-	mu     sync.Mutex // guards chance
+	mu     sync.Mutex // guards the rest
 	chance *rand.Rand
+	ended  int // of gates, from the first on
+}
+
+// end has no answer of the first gate arrive any more.
+func (n *network) end() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ended++
+}
+
+func (n *network) dead(gate int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return gate < n.ended
 }
 
 func (n *network) draw() (gate int, there, back time.Duration, lost bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	once := func() time.Duration { return time.Duration(n.chance.ExpFloat64() * float64(n.latency)) }
-	return n.chance.IntN(len(n.gates)), once(), once(), n.chance.Float64() < n.lost
+	return n.ended + n.chance.IntN(len(n.gates)-n.ended), once(), once(), n.chance.Float64() < n.lost
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -75,7 +92,7 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	n.gates[gate].ServeHTTP(w, r)
 	time.Sleep(back)
-	if lost {
+	if lost || n.dead(gate) {
 		return nil, fmt.Errorf("read: connection reset by peer")
 	}
 	return w.Result(), nil
@@ -111,8 +128,8 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := admission.NewMemory(nil)
-		net := &network{latency: ref.latency, lost: ref.lost, chance: rand.New(rand.NewPCG(ref.plan.Seed, 1))}
+		store := newForgetful()
+		net := &network{latency: ref.latency, chance: rand.New(rand.NewPCG(ref.plan.Seed, 1))}
 		ctx, stop := context.WithCancel(t.Context())
 		var work sync.WaitGroup
 		defer work.Wait()
@@ -123,13 +140,22 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			work.Go(func() { _ = room.Run(ctx) })
+			living, end := context.WithCancel(ctx)
+			defer end()
+			work.Go(func() { _ = room.Run(living) })
 			net.gates = append(net.gates, gate(room))
+			if i == 0 && ref.ends > 0 {
+				defer time.AfterFunc(ref.ends, func() { end(); net.end() }).Stop()
+			}
+		}
+		if ref.loses > 0 {
+			defer time.AfterFunc(ref.loses, store.forget).Stop()
 		}
 		target, err := OpenTarget(ctx, "http://shop.example/drop", TargetOptions{Transport: net})
 		if err != nil {
 			t.Fatal(err)
 		}
+		net.lost = ref.lost
 		run := Run{
 			Target: target, Plan: ref.plan, Connections: 50, For: ref.during,
 			Seen: func(e Event) error { events = append(events, e); return nil },
@@ -154,18 +180,41 @@ func judge(head Head, events []Event) []Judgement {
 }
 
 func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			head, events := drop(seed).run(t)
-			for _, j := range judge(head, events) {
-				t.Logf("%s %s, %d cases", j.Invariant, j.Outcome, j.Cases)
-				if j.Outcome != Held {
-					t.Errorf("%s: %s %s, want held in each of %d events: %+v\n%s", j.Invariant, j.Outcome, j.Why, len(events), j.First, stories(events, j))
+	for _, c := range []struct {
+		name   string
+		change func(*reference)
+	}{
+		{"as it is", func(*reference) {}},
+		{"one gateway, a fast network", func(r *reference) { r.gateways, r.latency, r.lost = 1, time.Millisecond, 0 }},
+		{"a network slower than the line", func(r *reference) { r.latency, r.lost = 2*time.Second, 0.05 }},
+		{"a draw", func(r *reference) {
+			r.limits.Draw, r.limits.Prequeue = true, time.Minute
+			r.limits.StartAt = bubble.Add(40 * time.Second)
+		}},
+		{"a store that loses all", func(r *reference) { r.loses = 70 * time.Second }},
+		{"a gateway that ends", func(r *reference) { r.ends = 50 * time.Second }},
+		{"a store that loses all after a gateway ended", func(r *reference) { r.ends, r.loses = 40*time.Second, 60*time.Second }},
+		{"no limit of rate", func(r *reference) { r.limits.RatePerHour = 0 }},
+		{"no limit of capacity", func(r *reference) { r.limits.Capacity = 0 }},
+	} {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint(c.name, ", seed ", seed), func(t *testing.T) {
+				ref := drop(seed)
+				c.change(&ref)
+				head, events := ref.run(t)
+				for _, j := range judge(head, events) {
+					unlimited := j.Invariant == Rate && ref.limits.RatePerHour == 0 || j.Invariant == Capacity && ref.limits.Capacity == 0
+					if j.Outcome == Broken || j.Outcome == Unjudged && !unlimited {
+						t.Errorf("%s: %s %s, want held in each of %d events: %+v\n%s", j.Invariant, j.Outcome, j.Why, len(events), j.First, stories(events, j))
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
+
+// bubble is when time begins in a test of synctest.
+var bubble = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // stories are the events of those whom a violation names.
 func stories(events []Event, j Judgement) string {
