@@ -21,6 +21,17 @@ type Figures struct {
 	WaitSum    time.Duration
 	Shared     [Suspicions]uint64 // sessions that were suspected, once for each Sharing.Window
 	Stale      bool               // the store has not answered lately
+
+	Passes PassFigures
+}
+
+// PassFigures count the visitors of one gateway who showed passes, by what became
+// of it.
+type PassFigures struct {
+	Admitted uint64 // began a session by it; Admissions counts them too
+	Spent    uint64 // asked to enter by one without a use left
+	Expired  uint64 // opened one that had ended
+	Unknown  uint64 // opened one that was forged, or of another activity
 }
 
 type counts struct {
@@ -28,6 +39,8 @@ type counts struct {
 	waits                    [len(WaitBounds) + 1]atomic.Uint64
 	waitSum                  atomic.Int64 // nanoseconds
 	shared                   [Suspicions]atomic.Uint64
+
+	passes struct{ admitted, spent, expired, unknown atomic.Uint64 }
 }
 
 func (c *counts) entered(after time.Duration) {
@@ -51,6 +64,10 @@ func (r *Room) Figures() Figures {
 		WaitSum: time.Duration(r.counts.waitSum.Load()),
 	}
 	f.Absent = max(0, v.Issued-max(v.First-1, v.Lost)-v.off.count-v.waiting.count)
+	f.Passes = PassFigures{
+		Admitted: r.counts.passes.admitted.Load(), Spent: r.counts.passes.spent.Load(),
+		Expired: r.counts.passes.expired.Load(), Unknown: r.counts.passes.unknown.Load(),
+	}
 	for i := range f.Waits {
 		f.Waits[i] = r.counts.waits[i].Load()
 	}

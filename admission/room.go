@@ -89,6 +89,7 @@ type Room struct {
 	outage  outage
 	hashes  *hashes
 	shut    atomic.Bool
+	spent   spentPasses
 
 	journal Journal // nil: none; set before Run
 	sampled Sample  // the last that was told; the tick's own
@@ -176,6 +177,22 @@ func (r *Room) arrive(ctx context.Context, visit Visit) Verdict {
 	if reason, open := r.everyone(limits, now); open {
 		return Verdict{Pass: true, Reason: reason}
 	}
+	held, pass := r.holder(visit, now)
+	if held != nil {
+		var verdict Verdict
+		var ok bool
+		if verdict, pass, ok = r.redeem(ctx, v, held, limits, now); ok {
+			return verdict
+		}
+	}
+	verdict := r.inLine(ctx, v, visit, limits, now)
+	verdict.Status.Pass = pass
+	verdict.DropPass = held != nil && pass == ""
+	return verdict
+}
+
+// inLine answers a visitor by the line of numbers.
+func (r *Room) inLine(ctx context.Context, v *view, visit Visit, limits Limits, now Instant) Verdict {
 	if t := r.ticket(visit, v, now); t != nil {
 		if verdict, ok := r.returning(ctx, v, t, now); ok {
 			return verdict
@@ -405,6 +422,9 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 	}
 	if s.entered.CompareAndSwap(false, true) { // not where it only asked again
 		r.counts.entered(now.Sub(t.signed))
+		if t.pass.ID != "" {
+			r.counts.passes.admitted.Add(1)
+		}
 		r.note(Event{Kind: EventAdmitted, At: now, Epoch: t.epoch, Number: a.Number, Visitor: a.Visitor, Wait: max(0, now.Sub(t.signed))})
 	}
 	return Verdict{
@@ -414,7 +434,7 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 }
 
 // Peek tells a visitor's status and marks presence. It never joins, admits or
-// renews, and never asks the store.
+// renews, and asks the store only where the holder of a pass waits.
 func (r *Room) Peek(ctx context.Context, visit Visit) Verdict {
 	r.counts.polls.Add(1)
 	return r.Look(ctx, visit)
@@ -422,7 +442,7 @@ func (r *Room) Peek(ctx context.Context, visit Visit) Verdict {
 
 // Look is Peek where nobody asked: it counts as no poll, and its Queue ticket
 // may be left away.
-func (r *Room) Look(_ context.Context, visit Visit) Verdict {
+func (r *Room) Look(ctx context.Context, visit Visit) Verdict {
 	v := r.view.Load()
 	now := v.now()
 	for _, token := range visit.AdmissionTokens {
@@ -445,6 +465,21 @@ func (r *Room) Look(_ context.Context, visit Visit) Verdict {
 		verdict.Status.State, verdict.Status.PollAfter = StateReady, r.settings.Load().Poll.Min
 		return verdict
 	}
+	held, pass := r.holder(visit, now)
+	if held != nil {
+		var verdict Verdict
+		var ok bool
+		if verdict, pass, ok = r.await(ctx, v, held, now); ok {
+			return verdict
+		}
+	}
+	verdict := r.lookInLine(v, visit, now)
+	verdict.Status.Pass = pass
+	return verdict
+}
+
+// lookInLine is Look for a visitor in the line of numbers.
+func (r *Room) lookInLine(v *view, visit Visit, now Instant) Verdict {
 	t := r.ticket(visit, v, now)
 	if t == nil {
 		return r.hold(v, nil, now, r.reason(v, now))
@@ -483,6 +518,9 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 			departures = append(departures, Departure{t.visitor, t.number, t.epoch})
 		}
 	}
+	if held, _ := r.holder(visit, now); held != nil {
+		departures = append(departures, Departure{Visitor: held.visitor})
+	}
 	if t := r.ticket(visit, v, now); t != nil {
 		d := Departure{t.visitor, t.number, t.epoch}
 		if d.Number == 0 {
@@ -507,7 +545,7 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 		}
 	}
 	verdict := r.hold(v, nil, now, r.reason(v, now))
-	verdict.DropQueue, verdict.DropAdmission = true, true
+	verdict.DropQueue, verdict.DropAdmission, verdict.DropPass = true, true, len(visit.PassTokens) > 0
 	return verdict
 }
 
@@ -562,6 +600,9 @@ func (r *Room) knock(ctx context.Context, knocks []Knock) ([]Entry, error) {
 	r.lift(head.Floor)
 	for i := range entries {
 		entries[i].settling = head.Settling
+		if entries[i].Spent.Uses > 0 {
+			r.spent.raise(entries[i].Spent)
+		}
 	}
 	return entries, nil
 }

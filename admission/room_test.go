@@ -68,8 +68,8 @@ func runRoomWith(t *testing.T, store admission.Store, ring *admission.Keyring, s
 
 // browser is a visitor with a cookie jar for one room.
 type browser struct {
-	room             *admission.Room
-	queue, admission string
+	room                   *admission.Room
+	queue, admission, pass string
 }
 
 func (b *browser) visit() admission.Visit {
@@ -80,6 +80,9 @@ func (b *browser) visit() admission.Visit {
 	if b.admission != "" {
 		v.AdmissionTokens = []string{b.admission}
 	}
+	if b.pass != "" {
+		v.PassTokens = []string{b.pass}
+	}
 	return v
 }
 
@@ -89,6 +92,12 @@ func (b *browser) keep(v admission.Verdict) admission.Verdict {
 	}
 	if v.DropAdmission {
 		b.admission = ""
+	}
+	if v.DropPass {
+		b.pass = ""
+	}
+	if v.HeldPass.Token != "" {
+		b.pass = v.HeldPass.Token
 	}
 	if v.Queue.Token != "" {
 		b.queue = v.Queue.Token
@@ -107,6 +116,11 @@ func (b *browser) peek() admission.Verdict {
 }
 func (b *browser) leave() admission.Verdict {
 	return b.keep(b.room.Leave(context.Background(), b.visit()))
+}
+
+// open opens the link of a pass.
+func (b *browser) open(token string) admission.PassState {
+	return b.keep(b.room.TakePass(b.visit(), token)).Status.Pass
 }
 
 // settleIn enters and brings the token back, which makes the session one of

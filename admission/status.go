@@ -27,7 +27,7 @@ func (r *Room) hold(v *view, t *ticket, now Instant, reason Reason) Verdict {
 	settings := r.settings.Load()
 	status := Status{
 		Activity: r.id.Activity, State: StateNew,
-		QueueLength: v.waiting.count + int64(len(v.claims)),
+		QueueLength: v.waiting.count + int64(len(v.claims)) + v.Awaited,
 		Paused:      v.Paused() && !v.Closing || r.shut.Load(), Away: r.shut.Load(), Unavailable: reason == HoldUnavailable,
 		Message: v.message(settings.Message), Draw: v.proof(t),
 		StartsAt: v.Limits.StartAt, EndsAt: v.Limits.EndAt, UpdatedAt: v.Now.Time(),
@@ -100,15 +100,17 @@ func (r *Room) place(status *Status, v *view, t *ticket, now Instant) {
 	}
 }
 
-// stand tells a waiting visitor's position, and what follows from it. joined is
-// the line after the latest join, which may be newer than the view.
+// stand tells a waiting visitor's position, and what follows from it: position is
+// that among those who wait, and holders of passes are before them. joined is the
+// line after the latest join, which may be newer than the view.
 func (s *Status) stand(v *view, joined Head, position int64) {
 	seats := v.Seats()
 	if joined.Now > v.Now {
 		seats = joined.Seats()
 	}
-	s.Position = position
 	s.Behind = max(0, v.waiting.count-position)
+	position += v.Awaited
+	s.Position = position
 	s.QueueLength = max(s.QueueLength, position)
 	if !s.Away {
 		s.Wait = v.pace.wait(position, seats)

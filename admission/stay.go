@@ -47,7 +47,7 @@ func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (V
 			Pass: true, Reason: PassAdmitted,
 			Session: Session{Visitor: t.visitor, Number: t.number, Until: Instant(s.until.Load()).Time()},
 			// The ticket has done its work once this token came back.
-			DropQueue: len(visit.QueueTokens) > 0,
+			DropQueue: len(visit.QueueTokens) > 0, DropPass: len(visit.PassTokens) > 0,
 		}
 		if s.until.Load() >= int64(t.expires.Add(time.Second)) {
 			verdict.Admission = r.renewedTicket(s, t, now)

@@ -112,6 +112,9 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	for _, e := range read.Ended {
 		r.known(e.Visitor, 0, 0, e.Until).gone.Store(true)
 	}
+	for _, s := range read.Spent {
+		r.spent.raise(s)
+	}
 	return again || !read.Settling && read.Turned-was.Turned >= mostReleases, nil
 }
 
@@ -139,6 +142,7 @@ func (r *Room) flush(ctx context.Context) {
 // forget lets go of the sessions that no token could bring back.
 func (r *Room) forget() {
 	now := r.view.Load().now()
+	r.spent.forget(now)
 	r.sessions.Range(func(visitor, kept any) bool {
 		if s := kept.(*stay); now > s.max.Add(SessionGrace) {
 			r.sessions.Delete(visitor)
@@ -168,7 +172,7 @@ func (r *Room) remember(ctx context.Context) error {
 			memory.Released, memory.Pieces = v.Released, slices.Concat(v.pieces(), entries, heard)
 		}
 	}
-	memory.Now = now
+	memory.Now, memory.Spent = now, r.spent.all()
 	r.sessions.Range(func(visitor, kept any) bool {
 		s := kept.(*stay)
 		switch {

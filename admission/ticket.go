@@ -18,6 +18,8 @@ const (
 	issuer          = "ropeline"
 	forQueue        = "queue"     // a place in line
 	forAdmission    = "admission" // the right to enter
+	forPass         = "pass"      // a pass, as it is handed out
+	forHolder       = "holder"    // a pass, made out to one visitor
 	queueTicketLife = 7 * 24 * time.Hour
 
 	// longestToken is how much of a request is parsed as a token: ours are
@@ -28,8 +30,8 @@ const (
 // ticket is a verified token. It is never changed: caches share it.
 type ticket struct {
 	line    LineID
-	visitor string
-	number  int64 // 0: indexed, and not known yet
+	visitor string // forPass: none
+	number  int64  // 0: indexed, and not known yet
 	epoch   int64
 	indexed bool  // joined a draw
 	index   int64 // from 0
@@ -37,8 +39,9 @@ type ticket struct {
 	signed  Instant
 	expires Instant
 	max     Instant // forAdmission: the furthest end of the session
+	pass    Pass    // forPass and forHolder
 	kid     string
-	use     string // forQueue or forAdmission
+	use     string // what it is for
 	binding binding
 }
 
@@ -64,6 +67,9 @@ type claims struct {
 	Max      int64    `json:"max,omitempty"`
 	Agent    string   `json:"bua,omitempty"` // what it is bound to, hashed
 	Network  string   `json:"bnw,omitempty"`
+	Pass     string   `json:"jti,omitempty"` // its id
+	Uses     int64    `json:"use,omitempty"` // of a pass
+	Early    bool     `json:"ear,omitempty"` // a pass that is good before the start
 }
 
 // newVisitor returns a random visitor id, of more than 128 bits.
@@ -83,6 +89,7 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 		Activity: t.line.Activity, Tenant: t.line.Tenant, Number: t.number, Epoch: t.epoch,
 		Index: index, Drawn: t.drawn,
 		Agent: t.binding.agent, Network: t.binding.network,
+		Pass: t.pass.ID, Uses: t.pass.Uses, Early: t.pass.Early,
 	})
 	if err != nil {
 		return Ticket{}, fmt.Errorf("encode %s ticket: %w", audience, err)
@@ -139,10 +146,15 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify token: %w", err)
 	}
+	passes := audience == forPass || audience == forHolder
 	switch {
 	case c.Issuer != issuer || len(c.Audience) != 1 || c.Audience[0] != audience:
 		return nil, errTokenAudience
-	case c.Visitor == "" || c.Expires == 0 || c.Signed == 0 || c.Number < 0 || c.Max < 0 || c.Epoch < 1:
+	case c.Expires == 0 || c.Signed == 0 || c.Number < 0 || c.Max < 0:
+		return nil, errTokenClaims
+	case c.Visitor == "" && audience != forPass, c.Epoch < 1 && !passes:
+		return nil, errTokenClaims
+	case passes && (c.Pass == "" || c.Uses < 1 || c.Uses > MaxPassUses):
 		return nil, errTokenClaims
 	case c.Index != nil && (audience != forQueue || c.Number != 0 || *c.Index < 0 || *c.Index >= MaxDrawn || c.Drawn < 0 || c.Drawn > MaxDrawn):
 		return nil, errTokenClaims
@@ -157,6 +169,9 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 	}
 	if c.Index != nil {
 		t.indexed, t.index, t.drawn = true, *c.Index, c.Drawn
+	}
+	if passes {
+		t.pass = Pass{ID: c.Pass, Uses: c.Uses, Until: t.expires, Early: c.Early}
 	}
 	r.known.put(token, t)
 	return t, nil

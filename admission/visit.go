@@ -13,6 +13,7 @@ type Visit struct {
 	// verified: whoever sent the request may have written anything.
 	QueueTokens     []string
 	AdmissionTokens []string
+	PassTokens      []string // as TakePass gave them
 
 	// Network is the client's address, after trusted proxies were taken off.
 	Network netip.Addr
@@ -46,6 +47,18 @@ const (
 	StateClosed   State = "closed"   // the activity takes no visitors now
 )
 
+// PassState is what a visitor may be told of the pass that it showed.
+type PassState string
+
+// The states of a pass; "" is none shown. Whoever has no good one keeps, or
+// takes, an ordinary place.
+const (
+	PassIsHeld    PassState = "held"    // its holder is let in before all who wait
+	PassIsSpent   PassState = "spent"   // all its uses are taken, or it was revoked
+	PassIsExpired PassState = "expired" // it has ended
+	PassIsUnknown PassState = "unknown" // forged, or of another activity, or another's
+)
+
 // Wait is an estimate of the time until a visitor's turn. The zero Wait is
 // unknown.
 type Wait struct {
@@ -74,6 +87,7 @@ type Status struct {
 	Message     string
 	Draw        Proof
 	Stock       Stock // what is left, where visitors are told
+	Pass        PassState
 
 	Claim     time.Duration // StateReady: what is left of the claim
 	Session   time.Duration // StateAdmitted: what is left of the session
@@ -130,9 +144,9 @@ type Verdict struct {
 	// have none).
 	Session Session
 
-	// Queue and Admission are tickets the visitor must now keep; none: what
-	// the visitor holds stays good. DropQueue and DropAdmission say that what
-	// the visitor holds is of no more use.
-	Queue, Admission         Ticket
-	DropQueue, DropAdmission bool
+	// Queue, Admission and HeldPass are tickets the visitor must now keep; none:
+	// what the visitor holds stays good. DropQueue, DropAdmission and DropPass
+	// say that what the visitor holds is of no more use.
+	Queue, Admission, HeldPass         Ticket
+	DropQueue, DropAdmission, DropPass bool
 }

@@ -52,7 +52,7 @@ func (m roomMetrics) Collect(to chan<- prometheus.Metric) {
 		counter := func(d *prometheus.Desc, v float64) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, activity)
 		}
-		gauge(queueLength, float64(f.Waiting+f.Turns))
+		gauge(queueLength, float64(f.Waiting+f.Turns+f.Awaited))
 		gauge(queueAbsent, float64(f.Absent))
 		gauge(queueIssued, float64(f.Issued))
 		gauge(queueReleased, float64(f.Released))
