@@ -48,6 +48,11 @@ type catalog struct {
 	Paused          string  `json:"paused"`
 	PausedNote      string  `json:"paused_note"`
 
+	PassHeld    string `json:"pass_held"`
+	PassSpent   string `json:"pass_spent"`
+	PassExpired string `json:"pass_expired"`
+	PassUnknown string `json:"pass_unknown"`
+
 	WaitLabel      string  `json:"wait_label"`
 	WaitUnknown    string  `json:"wait_unknown"`
 	WaitMinute     string  `json:"wait_minute"`

@@ -131,10 +131,11 @@ type sight struct {
 	paused, unavailable, lapsed bool
 	message                     string
 	soldOut                     bool
+	pass                        admission.PassState
 }
 
 func sightOf(s admission.Status) sight {
-	return sight{s.State, s.Number, s.Paused, s.Unavailable, s.Lapsed, s.Message, s.Stock.SoldOut()}
+	return sight{s.State, s.Number, s.Paused, s.Unavailable, s.Lapsed, s.Message, s.Stock.SoldOut(), s.Pass}
 }
 
 // follow tells the visitor's status until there is no more to tell, the visitor

@@ -63,6 +63,8 @@ func Examples(activity int64, now time.Time) []Example {
 			s.Number, s.Draw = lots.Number(index), indexed
 			s.Draw.N, s.Draw.Beacon, s.Draw.Seed = places, beacon, seed.String()
 		}))},
+		{"waiting-pass", status(admission.StateWaiting, func(s *admission.Status) { s.Position, s.Pass = 1, admission.PassIsHeld })},
+		{"waiting-pass-spent", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Pass = admission.PassIsSpent }))},
 		{"waiting-unknown", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Wait = admission.Wait{} }))},
 		{"paused", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Paused = true }))},
 		{"unavailable", status(admission.StateWaiting, placed(func(s *admission.Status) { s.Unavailable = true }))},

@@ -99,6 +99,10 @@ func appendStatus(b []byte, s admission.Status, code Code, words *words) []byte 
 		b = strconv.AppendInt(b, s.Stock.Left, 10)
 		b = append(b, '}')
 	}
+	if s.Pass != "" {
+		b = append(b, `,"pass":`...)
+		b = appendString(b, string(s.Pass))
+	}
 	if s.Draw.Commitment != "" {
 		b = appendDraw(b, s.Draw)
 	}

@@ -29,6 +29,7 @@ type document struct {
 	Lapsed      bool            `json:"lapsed,omitempty"`
 	Behind      int64           `json:"behind,omitempty"`
 	Stock       *documentStock  `json:"stock,omitempty"`
+	Pass        string          `json:"pass,omitempty"`
 	Draw        *documentDraw   `json:"draw,omitempty"`
 	PollMax     int64           `json:"poll_max_ms,omitempty"`
 	Claim       *int64          `json:"claim_s,omitempty"`
@@ -93,7 +94,7 @@ func documentOf(s admission.Status, code Code, w *words) document {
 		Activity: s.Activity, State: s.State, Number: count(s.Number), Position: count(s.Position),
 		QueueLength: s.QueueLength, PollAfter: s.PollAfter.Milliseconds(), Paused: s.Paused, Message: s.Message,
 		StartsAt: instant(s.StartsAt), EndsAt: instant(s.EndsAt), UpdatedAt: instant(s.UpdatedAt),
-		Unavailable: s.Unavailable, Lapsed: s.Lapsed, Behind: max(s.Behind, 0), PollMax: max(s.PollMax.Milliseconds(), 0), Code: code,
+		Unavailable: s.Unavailable, Lapsed: s.Lapsed, Pass: string(s.Pass), Behind: max(s.Behind, 0), PollMax: max(s.PollMax.Milliseconds(), 0), Code: code,
 	}
 	if s.Wait.Known {
 		d.Wait = documentWait{true, seconds(s.Wait.Low), seconds(s.Wait.High)}
@@ -199,6 +200,9 @@ func FuzzStatusJSON(f *testing.F) {
 		}
 		if flags&8 > 0 {
 			s.Wait = admission.Wait{Known: true, Low: time.Duration(low) * time.Second, High: time.Duration(high) * time.Second}
+		}
+		if flags&32 > 0 {
+			s.Pass = admission.PassIsHeld
 		}
 		if flags&2 > 0 {
 			s.Stock = admission.Stock{Counted: true, Left: length}

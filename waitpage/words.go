@@ -59,6 +59,9 @@ func (w *words) append(b []byte) []byte {
 func (c *catalog) words(s admission.Status, name string, was seen) words {
 	name = plain(name)
 	w := c.sentences(s, name, was)
+	if told := c.pass(s); told != "" {
+		w.Detail = strings.TrimPrefix(w.Detail+"\n"+told, "\n")
+	}
 	if name != "" {
 		w.Title += " · " + name
 	}
@@ -107,6 +110,25 @@ func (c *catalog) sentences(s admission.Status, name string, was seen) words {
 	return words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentDetail}
 }
 
+// pass tells a visitor who does not stand at an end what its pass is worth.
+func (c *catalog) pass(s admission.Status) string {
+	switch s.State {
+	case admission.StateReady, admission.StateAdmitted, admission.StateEnded, admission.StateClosed:
+		return ""
+	}
+	switch s.Pass {
+	case admission.PassIsHeld:
+		return c.PassHeld
+	case admission.PassIsSpent:
+		return c.PassSpent
+	case admission.PassIsExpired:
+		return c.PassExpired
+	case admission.PassIsUnknown:
+		return c.PassUnknown
+	}
+	return ""
+}
+
 func (c *catalog) before(s admission.Status) words {
 	w := words{Title: c.BeforeTitle, Heading: heading(c.BeforeOpen), Note: c.BeforeNote}
 	if !s.StartsAt.IsZero() {
@@ -148,6 +170,9 @@ func (c *catalog) waiting(s admission.Status, was seen) words {
 		if s.Position > s.Stock.Left {
 			w.Detail += " " + c.TooFew
 		}
+	}
+	if s.Pass == admission.PassIsHeld { // its wait is not measured
+		w.Label, w.Wait = "", ""
 	}
 	if s.Lapsed {
 		w.Note = c.LapsedNote
