@@ -31,6 +31,9 @@ import (
 type Room interface {
 	// Arrive answers a request that wants in.
 	Arrive(ctx context.Context, v admission.Visit) admission.Verdict
+	// TakePass makes the pass of a token out to a visitor, who is to keep what the
+	// verdict has. It never waits, and takes no use.
+	TakePass(v admission.Visit, token string) admission.Verdict
 	// Stay tells of a session that it is still in use, and returns when it now
 	// ends; ok is false where it has ended.
 	Stay(ctx context.Context, s admission.Session) (until time.Time, ok bool)
@@ -241,6 +244,9 @@ func (x *exchange) walk(r *http.Request) {
 	}
 	if visitor.TooMany(r.Header) {
 		x.refuse(r, faultCookies)
+		return
+	}
+	if x.takePass(r) {
 		return
 	}
 	x.arrive(r, plain)

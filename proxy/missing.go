@@ -17,6 +17,10 @@ func (missing) Arrive(context.Context, admission.Visit) admission.Verdict {
 	return admission.Verdict{Reason: admission.HoldClosed, Status: admission.Status{State: admission.StateClosed, UpdatedAt: time.Now()}}
 }
 
+func (missing) TakePass(admission.Visit, string) admission.Verdict {
+	return admission.Verdict{Reason: admission.HoldClosed}
+}
+
 func (missing) Stay(context.Context, admission.Session) (time.Time, bool) { return time.Time{}, false }
 func (missing) End(admission.Session)                                     {}
 func (missing) Extend(admission.Session)                                  {}

@@ -23,7 +23,7 @@ const (
 	outcomeFault                     // should have passed, and was answered with an error
 	outcomeGone                      // the visitor left first
 	outcomeTunnel                    // was a WebSocket, or a stream of Ropeline's own
-	outcomeRedirected                // sent from plain HTTP to HTTPS
+	outcomeRedirected                // sent from plain HTTP to HTTPS, or on from the link of a pass
 	outcomes
 )
 

@@ -20,6 +20,7 @@ func (noRoom) End(admission.Session)                                     {}
 func (noRoom) Extend(admission.Session)                                  {}
 func (noRoom) Shut(bool)                                                 {}
 func (noRoom) Converted(admission.Session)                               {}
+func (noRoom) TakePass(admission.Visit, string) admission.Verdict        { return admission.Verdict{} }
 
 type noHolder struct{}
 

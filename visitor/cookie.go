@@ -13,6 +13,7 @@ const (
 	hostPrefix    = "__Host-"
 	queueName     = "ropeline-queue-"
 	admissionName = "ropeline-admission-"
+	passName      = "ropeline-pass-"
 
 	// maxTokens is how many tokens of one sort are looked at: more than one
 	// comes only from cookies set for several paths or domains. Each costs a
@@ -42,9 +43,12 @@ func TooMany(h http.Header) bool {
 	return n > maxCookies
 }
 
+// tokens are those of a request for one activity.
+type tokens struct{ queue, admitted, passes []string }
+
 // gather adds the tokens for an activity that stand in a Cookie line under
 // names with the given prefix.
-func gather(queue, admitted []string, line, prefix string, activity int64) ([]string, []string) {
+func (t *tokens) gather(line, prefix string, activity int64) {
 	for line != "" {
 		var pair string
 		pair, line, _ = strings.Cut(line, ";")
@@ -57,12 +61,13 @@ func gather(queue, admitted []string, line, prefix string, activity int64) ([]st
 			continue
 		}
 		if id, ok := strings.CutPrefix(name, queueName); ok && isID(id, activity) {
-			queue = add(queue, unquote(value))
+			t.queue = add(t.queue, unquote(value))
 		} else if id, ok := strings.CutPrefix(name, admissionName); ok && isID(id, activity) {
-			admitted = add(admitted, unquote(value))
+			t.admitted = add(t.admitted, unquote(value))
+		} else if id, ok := strings.CutPrefix(name, passName); ok && isID(id, activity) {
+			t.passes = add(t.passes, unquote(value))
 		}
 	}
-	return queue, admitted
 }
 
 // isID reports whether s is the one way to write id.
@@ -111,12 +116,14 @@ func Keep(h http.Header, activity int64, v admission.Verdict, secure bool) bool 
 	id := strconv.FormatInt(activity, 10)
 	keep(h, queueName+id, v.Queue, v.DropQueue, secure)
 	keep(h, admissionName+id, v.Admission, v.DropAdmission, secure)
+	keep(h, passName+id, v.HeldPass, v.DropPass, secure)
 	return Keeps(v)
 }
 
 // Keeps reports whether Keep would write any cookie for v.
 func Keeps(v admission.Verdict) bool {
-	return v.Queue.Token != "" || v.Admission.Token != "" || v.DropQueue || v.DropAdmission
+	return v.Queue.Token != "" || v.Admission.Token != "" || v.HeldPass.Token != "" ||
+		v.DropQueue || v.DropAdmission || v.DropPass
 }
 
 func keep(h http.Header, name string, t admission.Ticket, drop, secure bool) {
@@ -188,7 +195,7 @@ func StripCookies(h http.Header) {
 // strip removes our cookies from one line. A line without any is returned as
 // it came.
 func strip(line string) string {
-	if !strings.Contains(line, queueName) && !strings.Contains(line, admissionName) {
+	if !strings.Contains(line, queueName) && !strings.Contains(line, admissionName) && !strings.Contains(line, passName) {
 		return line
 	}
 	var b strings.Builder
@@ -213,9 +220,11 @@ func strip(line string) string {
 func ours(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	name = strings.TrimPrefix(strings.Trim(name, " \t"), hostPrefix)
-	id, ok := strings.CutPrefix(name, queueName)
-	if !ok {
-		id, ok = strings.CutPrefix(name, admissionName)
+	id, ok := "", false
+	for _, own := range [...]string{queueName, admissionName, passName} {
+		if id, ok = strings.CutPrefix(name, own); ok {
+			break
+		}
 	}
 	if !ok || id == "" {
 		return false

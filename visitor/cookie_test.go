@@ -39,6 +39,9 @@ func TestVisit_Tokens(t *testing.T) {
 			r := from("203.0.113.7:1", c.lines...)
 			v := Proxies{}.Read(r)
 			got := v.Visit(r, 123)
+			if len(got.PassTokens) != 0 {
+				t.Errorf("got passes %q", got.PassTokens)
+			}
 			if !slices.Equal(got.QueueTokens, c.queue) || !slices.Equal(got.AdmissionTokens, c.admission) {
 				t.Errorf("got %q and %q, want %q and %q", got.QueueTokens, got.AdmissionTokens, c.queue, c.admission)
 			}
@@ -46,6 +49,15 @@ func TestVisit_Tokens(t *testing.T) {
 				t.Errorf("network is %s, want %s", got.Network, v.Client)
 			}
 		})
+	}
+}
+
+func TestVisit_PassTokens(t *testing.T) {
+	r := from("203.0.113.7:1", "Cookie: ropeline-pass-123=plain; __Host-ropeline-pass-123=host; ropeline-pass-12=other; ropeline-queue-123=q")
+	v := Proxies{}.Read(r)
+	got := v.Visit(r, 123)
+	if want := []string{"host", "plain"}; !slices.Equal(got.PassTokens, want) || len(got.QueueTokens) != 1 {
+		t.Errorf("got passes %q and places %q, want %q", got.PassTokens, got.QueueTokens, want)
 	}
 }
 
@@ -96,6 +108,10 @@ func TestKeep_Cookies(t *testing.T) {
 				"__Host-ropeline-queue-7=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure",
 				"ropeline-queue-7=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax",
 				"__Host-ropeline-admission-7=tok; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure"}},
+			{"a pass", admission.Verdict{HeldPass: in(time.Hour)}, true,
+				[]string{"__Host-ropeline-pass-7=tok; Path=/; Max-Age=90000; HttpOnly; SameSite=Lax; Secure"}},
+			{"a pass that has done its work", admission.Verdict{DropPass: true}, false,
+				[]string{"ropeline-pass-7=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"}},
 			{"a new place outweighs dropping the old", admission.Verdict{Queue: in(time.Hour), DropQueue: true}, false,
 				[]string{"ropeline-queue-7=tok; Path=/; Max-Age=90000; HttpOnly; SameSite=Lax"}},
 		} {
@@ -118,6 +134,7 @@ func TestStrip_Cookies(t *testing.T) {
 		{"middle", "a=b; ropeline-queue-1=x;c=d", "a=b;c=d"},
 		{"last", "a=b; __Host-ropeline-admission-99=x", "a=b"},
 		{"only ours", "ropeline-queue-1=x; ropeline-admission-2=y", ""},
+		{"a pass", "__Host-ropeline-pass-1=x; a=b", "a=b"},
 		{"spaces around", "a=b;   ropeline-queue-1 = x ;\tc=d", "a=b;\tc=d"},
 		{"without a value", "ropeline-queue-1; a=b", "a=b"},
 		{"no number", "ropeline-queue-=x; ropeline-queue-1a=y", "ropeline-queue-=x; ropeline-queue-1a=y"},
@@ -155,7 +172,7 @@ func TestStrip_OwnHeadersInAnySpelling(t *testing.T) {
 
 func TestStrip_KeepsForeignCookiesAndIsIdempotent(t *testing.T) {
 	foreign := rapid.SampledFrom([]string{"a=b", "session=x y", `q="1,2"`, "empty=", "lone", "ropeline=1", "ropeline-queue-=1", "__Host-id=2", "=v", "a=ropeline-queue-1"})
-	own := rapid.SampledFrom([]string{"ropeline-queue-1=t", "__Host-ropeline-queue-1=t", "ropeline-admission-20=", "__Host-ropeline-admission-3", " ropeline-queue-4 = t "})
+	own := rapid.SampledFrom([]string{"ropeline-queue-1=t", "__Host-ropeline-queue-1=t", "ropeline-admission-20=", "ropeline-pass-2=t", "__Host-ropeline-admission-3", " ropeline-queue-4 = t "})
 	rapid.Check(t, func(t *rapid.T) {
 		var want []string
 		var lines []string

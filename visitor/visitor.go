@@ -36,7 +36,7 @@ type Visitor struct {
 
 	// The tokens of the last Visit live here, so that reading them costs an
 	// admitted visitor's request no allocation.
-	queue, admission [maxTokens]string
+	queue, admission, pass [maxTokens]string
 }
 
 // Read tells what r says about its sender, believing X-Forwarded-* only where
@@ -61,24 +61,25 @@ func (p Proxies) Read(r *http.Request) Visitor {
 // Visit gathers the tokens of r for an activity into what a room is asked
 // with. The result is good until the next Visit of the same Visitor.
 func (v *Visitor) Visit(r *http.Request, activity int64) admission.Visit {
-	queue, admitted := v.queue[:0], v.admission[:0]
+	t := tokens{v.queue[:0], v.admission[:0], v.pass[:0]}
 	// The prefixed name goes first: only this host, over HTTPS, can have set
 	// it, whereas the plain one may come from a neighbouring subdomain.
 	for _, prefix := range [...]string{hostPrefix, ""} {
 		for _, line := range r.Header["Cookie"] {
-			queue, admitted = gather(queue, admitted, line, prefix, activity)
+			t.gather(line, prefix, activity)
 		}
 	}
 	// A bearer token does not say which of the two it is before it is
 	// verified, and may be the shop's own: it counts for clients without our
 	// cookies only.
-	if token := bearer(r.Header); token != "" && len(queue)+len(admitted) == 0 {
-		queue = add(queue, token)
-		admitted = add(admitted, token)
+	if token := bearer(r.Header); token != "" && len(t.queue)+len(t.admitted) == 0 {
+		t.queue = add(t.queue, token)
+		t.admitted = add(t.admitted, token)
 	}
 	return admission.Visit{
-		QueueTokens:     queue,
-		AdmissionTokens: admitted,
+		QueueTokens:     t.queue,
+		AdmissionTokens: t.admitted,
+		PassTokens:      t.passes,
 		Network:         v.Client,
 		Agent:           first(r.Header, "User-Agent"),
 		Looking:         v.Looking,
