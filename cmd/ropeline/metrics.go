@@ -35,7 +35,8 @@ var (
 	polls          = describe("polls_total", "Status answers given by this gateway.")
 	sharedTokens   = prometheus.NewDesc("ropeline_shared_tokens_total",
 		"Sessions whose token was used by too many at this gateway, once for each window, by what was too much.", []string{"activity", "reason"}, nil)
-	waits = describe("wait_seconds", "Time from joining to being admitted by this gateway.")
+	passes = prometheus.NewDesc("ropeline_passes_total", "Visitors of this gateway who showed a pass, by what became of it.", []string{"activity", "outcome"}, nil)
+	waits  = describe("wait_seconds", "Time from joining to being admitted by this gateway.")
 )
 
 // Describe implements prometheus.Collector.
@@ -65,6 +66,11 @@ func (m roomMetrics) Collect(to chan<- prometheus.Metric) {
 		counter(polls, float64(f.Polls))
 		for is, n := range f.Shared {
 			to <- prometheus.MustNewConstMetric(sharedTokens, prometheus.CounterValue, float64(n), activity, admission.Suspicion(is).String())
+		}
+		for outcome, n := range map[string]uint64{
+			"admitted": f.Passes.Admitted, "spent": f.Passes.Spent, "expired": f.Passes.Expired, "unknown": f.Passes.Unknown,
+		} {
+			to <- prometheus.MustNewConstMetric(passes, prometheus.CounterValue, float64(n), activity, outcome)
 		}
 
 		var total uint64
@@ -110,7 +116,7 @@ func meter(store admission.Store, to prometheus.Registerer) *meteredStore {
 	}
 	to.MustRegister(m.calls, m.errs, m.duration, m.batch)
 	// A counter that is not there until it counts hides its first step from rate().
-	for _, verb := range []string{"join", "release", "admit", "renew", "leave", "present", "heal", "override", "reset"} {
+	for _, verb := range []string{"join", "release", "admit", "renew", "leave", "present", "heal", "override", "spend", "reset"} {
 		for _, reason := range []string{"timeout", "canceled", "unavailable", "other"} {
 			m.errs.WithLabelValues(verb, reason)
 		}

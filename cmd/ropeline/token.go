@@ -17,11 +17,11 @@ var tenantForm = regexp.MustCompile(`^[a-z0-9-]{1,50}$`)
 func tokenCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make a token of the admin API",
+		Short: "Make a token of the admin API, or passes for visitors",
 		Long: `Make a token of the admin API, signed with admin.jwt.secret of the YAML file,
 and print it alone. A viewer reads; an operator pauses, resumes and sets the
 stock too; an admin may do everything. With --tenant it is good for the
-activities of that tenant only.
+activities of that tenant only. ropeline token pass makes passes for visitors.
 
 Exit status: 0 the token is printed, 1 the file is not valid or has no secret, 2
 not called as it should be.`,
@@ -34,6 +34,7 @@ not called as it should be.`,
 	tenant := cmd.Flags().String("tenant", "", "the one `tenant` it is good for; empty: all")
 	subject := cmd.Flags().String("subject", "", "`who` will use it, for the audit")
 	ttl := cmd.Flags().Duration("ttl", time.Hour, "how long it is good for")
+	cmd.AddCommand(passCommand(environ))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		claims := api.Claims{Subject: *subject, Role: api.Role(*role), TenantID: *tenant}
 		switch claims.Role {

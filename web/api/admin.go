@@ -27,6 +27,10 @@ type ControlRoom interface {
 	// EnterBeacon enters the public value that the draw waits for. Its errors
 	// are those of package admission.
 	EnterBeacon(ctx context.Context, value string) error
+	// MakePasses signs passes. The error is an admission.ErrPass.
+	MakePasses(count int, of admission.Pass) ([]admission.MadePass, error)
+	// RevokePass has a pass let nobody in any more.
+	RevokePass(ctx context.Context, id string) error
 }
 
 // Where an activity was made.
@@ -118,6 +122,8 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodPost, activities + "/{id}/reset", a.as(Admin, a.one(a.reset))},
 		{http.MethodGet, activities + "/{id}/draw", a.as(Viewer, a.one(a.draw))},
 		{http.MethodPost, activities + "/{id}/draw/beacon", a.as(Operator, a.one(a.enterBeacon))},
+		{http.MethodPost, activities + "/{id}/passes", a.as(Operator, a.one(a.makePasses))},
+		{http.MethodPost, activities + "/{id}/passes/revoke", a.as(Operator, a.one(a.revokePass))},
 		{http.MethodGet, activities + "/{id}/overrides", a.as(Viewer, a.one(a.overrides))},
 		{http.MethodPut, activities + "/{id}/overrides", a.as(Operator, a.one(a.override))},
 		{http.MethodGet, "/api/v1/admin/audit", a.as(Viewer, a.audit)},

@@ -53,6 +53,8 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		{"POST", activities + "/123/resume", "", api.Operator},
 		{"POST", activities + "/123/stock", `{"left":5}`, api.Operator},
 		{"PUT", activities + "/123/overrides", `{"left":null}`, api.Operator},
+		{"POST", activities + "/123/passes", `{"until":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`, api.Operator},
+		{"POST", activities + "/123/passes/revoke", `{"id":"ABC"}`, api.Operator},
 		{"POST", activities + "/123/reset", "", api.Admin},
 		{"POST", activities, `{"tenant_id":"demo","name":"New"}`, api.Admin},
 		{"PUT", made, `{"name":"Changed"}`, api.Admin},
@@ -76,7 +78,7 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		}
 	}
 	// Every route that asks for a token is in the table.
-	if got := len(a.Paths()); got != 16 {
+	if got := len(a.Paths()); got != 18 {
 		t.Errorf("%d paths are served: is each in the table, or a test of its own?", got)
 	}
 }
@@ -116,6 +118,8 @@ func TestAdmin_AnotherTenantsActivitiesAreNotThere(t *testing.T) {
 		{"PUT", activities + "/7/overrides", `{"mode":"open"}`, 404},
 		{"GET", activities + "/7/draw", "", 404},
 		{"POST", activities + "/7/draw/beacon", `{"value":"1"}`, 404},
+		{"POST", activities + "/7/passes", `{"until":"2030-01-01T00:00:00Z"}`, 404},
+		{"POST", activities + "/7/passes/revoke", `{"id":"ABC"}`, 404},
 		{"POST", activities + "/7/pause", "", 404},
 		{"POST", activities + "/7/resume", "", 404},
 		{"POST", activities + "/7/reset", "", 404},

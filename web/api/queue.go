@@ -355,7 +355,7 @@ func (q *Queue) status(c *call) (any, error) {
 	switch {
 	case v.Pass:
 		v.Status.Wait = admission.Wait{Known: true}
-		v.Status.QueueLength = figures.Waiting + figures.Turns
+		v.Status.QueueLength = figures.Waiting + figures.Turns + figures.Awaited
 		answer.Status, answer.AdmissionToken = ready, v.Admission.Token
 	case !figures.Stale && figures.Limits.Mode == admission.ModeOpen:
 		// Everyone passes, with or without a place: no admission is needed.

@@ -120,7 +120,7 @@ func (a *AdminAPI) stands(_ *call, o Offered) (any, error) {
 	f := o.Room.Figures()
 	answer := lineStatus{Activity: activityOf(o, f)}
 	answer.Queue.QueueSeq, answer.Queue.ReleaseSeq = f.Issued, f.Released
-	answer.Queue.QueueLength, answer.Queue.ActiveUsers = f.Waiting+f.Turns, f.Sessions
+	answer.Queue.QueueLength, answer.Queue.ActiveUsers = f.Waiting+f.Turns+f.Awaited, f.Sessions
 	answer.Realtime.EnterTotal = f.Issued
 	answer.Realtime.EnterRate, answer.Realtime.ReleaseRate = a.pulse.rates(o.ID, f.Head)
 	answer.Realtime.LastUpdated = instant(f.Now.Time())

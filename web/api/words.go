@@ -73,12 +73,14 @@ var (
 	sayFixed       = sentence{"The field %s cannot be changed.", "欄位 %s 不可變更。"}
 	sayTwice       = sentence{"The parameter %s stands more than once.", "參數 %s 重複出現。"}
 	sayAssigned    = sentence{"The field %s is chosen by the gateway for tokens with a tenant_id.", "對於帶有 tenant_id 的權杖,欄位 %s 由閘道指定。"}
+	sayWithinYear  = sentence{"The field %s must be a time to come, within 366 days.", "欄位 %s 必須是未來 366 天內的時間。"}
 	sayVersions    = sentence{"The field %s is not the version of If-Match.", "欄位 %s 與 If-Match 的版本不同。"}
 
 	anInteger = sentence{"a whole number", "整數"}
 	aNumber   = sentence{"a number", "數字"}
 	aText     = sentence{"a text", "文字"}
 	anObject  = sentence{"an object", "物件"}
+	aFlag     = sentence{"true or false", "true 或 false"}
 	aTime     = sentence{"a time, RFC 3339 with offset", "含時區的 RFC 3339 時間"}
 )
 
