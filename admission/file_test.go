@@ -128,3 +128,26 @@ func processorTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
+
+func TestFile_ForgetsAnIdentityOfOnePlaceLongBeforeTheOthers(t *testing.T) {
+	s := openShelf(t, newClock())
+	limits := memoryLimits()
+	limits.Mode = admission.ModeHold
+	s.begin(limits)
+	if _, _, err := s.store.Join(t.Context(), call(), "batch", []admission.Newcomer{
+		{Visitor: "v1", Identity: "ann"}, {Visitor: "v2", Identity: "a solution", Once: true},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.clock.advance(admission.OnceTime - time.Second)
+	s.crash()
+	s.begin(limits)
+	if got := s.numbered(); !slices.Equal(got, []uint64{1, 2}) {
+		t.Fatalf("a second before its time: %v", got)
+	}
+	s.clock.advance(time.Second)
+	s.begin(limits)
+	if got := s.numbered(); !slices.Equal(got, []uint64{1}) {
+		t.Fatalf("at its time: %v", got)
+	}
+}

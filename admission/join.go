@@ -10,6 +10,7 @@ type span struct{ first, count int64 }
 const (
 	noNumber = 0  // too many came from the network
 	lineFull = -1 // too many wait
+	hadPlace = -2 // its identity had one, once
 )
 
 func follow(given []span, n int64) []span {
@@ -42,8 +43,11 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 	for i, newcomer := range newcomers {
 		places[i] = l.joinOne(newcomer)
 		number := places[i].Number
-		if places[i].Full {
+		switch {
+		case places[i].Full:
 			number = lineFull
+		case places[i].Spent:
+			number = hadPlace
 		}
 		given = follow(given, number)
 	}
@@ -54,8 +58,12 @@ func (l *line) join(batch string, newcomers []Newcomer) []Place {
 
 func (l *line) joinOne(newcomer Newcomer) Place {
 	if id := l.identities.get(newcomer.Identity); id != nil && !(newcomer.Over == id.Number && l.indexed(id.Number)) {
-		if place, ok := l.placeOf(id); ok {
+		place, ok := l.placeOf(id)
+		switch {
+		case ok:
 			return place
+		case newcomer.Once:
+			return Place{Spent: true}
 		}
 	}
 	if l.limits.full(l.waiting.count) {
@@ -89,6 +97,9 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 // know remembers the ticket of a newcomer whom the shop knows.
 func (l *line) know(newcomer Newcomer, n int64) {
 	id := &identity{Hash: newcomer.Identity, Visitor: newcomer.Visitor, Number: n, End: l.at.Add(identityTime)}
+	if newcomer.Once {
+		id.End = l.at.Add(OnceTime)
+	}
 	l.unwritten.known = append(l.unwritten.known, id)
 	if replaced := l.identities.add(id); replaced != nil {
 		l.unwritten.forgotten = append(l.unwritten.forgotten, replaced.Number)
@@ -149,6 +160,8 @@ func (l *line) joined(numbers []int64, newcomers []Newcomer) []Place {
 		switch {
 		case n == lineFull:
 			places[i] = Place{Full: true}
+		case n == hadPlace:
+			places[i] = Place{Spent: true}
 		case n == noNumber:
 			places[i] = Place{RetryAfter: max(Tick, l.throttleLeft(newcomer.Network))}
 		case l.sessions[visitor] != nil && l.ended[visitor] == 0:

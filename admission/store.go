@@ -271,6 +271,7 @@ type Ended struct {
 type Newcomer struct {
 	Visitor  string
 	Identity string // the same identity gets the same place
+	Once     bool   // and no other, once that is over
 	Network  string // of one network only so many join
 
 	// Over is the index plus one of a place of the identity that is over, where
@@ -293,9 +294,11 @@ type Place struct {
 	Visitor string
 
 	// Why Number is 0: too many came from the network, and one may join again
-	// after RetryAfter; or the line is Full.
+	// after RetryAfter; or the line is Full; or the identity is Spent: it had
+	// its place, Once.
 	RetryAfter time.Duration
 	Full       bool
+	Spent      bool
 
 	Admission Admission
 }

@@ -224,6 +224,36 @@ func identities(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("WhoGetsOnePlaceOnlyIsSpentWhenThatIsOver", func(t *testing.T) {
+		for name, end := range map[string]func(r *rig, g *gateway, k *ticket){
+			"left":  func(r *rig, g *gateway, k *ticket) { g.leave(k) },
+			"ended": func(r *rig, g *gateway, k *ticket) { g.renew(k); r.step = time.Second; r.pass(2 * time.Minute) },
+		} {
+			r, g1 := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Idle = 30 * time.Second }))
+			g2 := r.gateway(g1.limits)
+			k := g1.joinOnce("a")
+			for _, g := range []*gateway{g1, g2} {
+				if again := g.joinOnce("a"); again.number != k.number || again.visitor != k.visitor {
+					t.Fatalf("number %d of %s came again as %d of %s", k.number, k.visitor, again.number, again.visitor)
+				}
+			}
+			end(r, g1, k)
+			for _, g := range []*gateway{g1, g2} {
+				sent := g.people("a")
+				sent[0].Once = true
+				for range 2 { // a batch that comes again is answered alike
+					g.joinBatch(name+g.name, sent)
+					if p := g.record.places[0]; !p.Spent || p.Number != 0 {
+						t.Fatalf("%s: who had the one place got %+v", name, p)
+					}
+				}
+			}
+			if other := g2.joinOnce("b"); other.number != k.number+1 {
+				t.Fatalf("%s: another got number %d after %d", name, other.number, k.number)
+			}
+		}
+	})
+
 	t.Run("AResetMakesNoPlaceOfASessionOfTheEpochBefore", func(t *testing.T) {
 		// Its number is another's now: together with the new epoch it would be
 		// the ticket of someone else.
@@ -281,6 +311,14 @@ func (r *rig) people(identities ...string) []admission.Newcomer {
 func (g *gateway) joinAs(identities ...string) []*ticket {
 	g.Helper()
 	return g.joinBatch(fmt.Sprintf("%s-%d", g.name, g.named), g.people(identities...))
+}
+
+// joinOnce lets one visitor join of an identity that gets one place only.
+func (g *gateway) joinOnce(identity string) *ticket {
+	g.Helper()
+	newcomers := g.people(identity)
+	newcomers[0].Once = true
+	return g.joinBatch(fmt.Sprintf("%s-%d", g.name, g.named), newcomers)[0]
 }
 
 func (g *gateway) wantSame(got, want *ticket) {

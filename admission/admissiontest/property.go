@@ -254,6 +254,7 @@ func (l *life) do(d deed) {
 		b := batch{id: fmt.Sprintf("%s-%d", g.name, l.named), newcomers: l.visitors(d.Count), at: l.passed}
 		for i := range b.newcomers {
 			b.newcomers[i].Identity = []string{"", "a", "b", "c", "d", "e"}[(d.Which+i)%6]
+			b.newcomers[i].Once = b.newcomers[i].Identity == "e"
 			b.newcomers[i].Network = []string{"n", "m", ""}[(d.Which/6+i)%3]
 		}
 		if b.given = g.joinBatch(b.id, b.newcomers); b.given != nil {

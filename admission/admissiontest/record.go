@@ -120,7 +120,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	r.places = given
 	if before, again := r.batches[batch]; again {
 		for i, p := range given {
-			if p.Number != before[i].Number || p.Indexed != before[i].Indexed || p.Full != before[i].Full {
+			if p.Number != before[i].Number || p.Indexed != before[i].Indexed || p.Full != before[i].Full || p.Spent != before[i].Spent {
 				r.Fatalf("N: a batch that came again got number %d, and first %d", p.Number, before[i].Number)
 			}
 			if p.Admission.Visitor != "" { // as its session stands by now
@@ -137,7 +137,7 @@ func (r *record) joined(h admission.Head, batch string, newcomers []admission.Ne
 	for i, p := range given {
 		at := place{h.Epoch, p.Number}
 		if p.Number == 0 {
-			if p.Admission.Visitor != "" || !p.Full && (p.RetryAfter <= 0 || newcomers[i].Network == "") {
+			if p.Admission.Visitor != "" || !p.Full && !p.Spent && (p.RetryAfter <= 0 || newcomers[i].Network == "") {
 				r.Fatalf("a newcomer got no number and %+v", p)
 			}
 			continue

@@ -237,8 +237,8 @@ func (g *gateway) joinBatch(batch string, newcomers []admission.Newcomer) []*tic
 	g.record.joined(head, batch, newcomers, given)
 	if g.said != nil {
 		for i, p := range given {
-			g.said("  %s is %s with number %d, an index %v, at position %d, %s, to come again in %v, full %v",
-				newcomers[i].Visitor, p.Visitor, p.Number, p.Indexed, p.Position, g.record.session(p.Admission), p.RetryAfter, p.Full)
+			g.said("  %s is %s with number %d, an index %v, at position %d, %s, to come again in %v, full %v, spent %v",
+				newcomers[i].Visitor, p.Visitor, p.Number, p.Indexed, p.Position, g.record.session(p.Admission), p.RetryAfter, p.Full, p.Spent)
 		}
 	}
 	tickets := make([]*ticket, len(given))

@@ -1,12 +1,13 @@
--- ARGV: batch, then for each newcomer visitor, identity, network, over, and 1 where
--- it waits though it could be admitted; identity and network are hashes, or empty
--- where they are not looked at.
+-- ARGV: batch, then for each newcomer visitor, identity, network, over, 1 where it
+-- waits though it could be admitted, and how many seconds its identity is
+-- remembered if that gets one place only, or 0; identity and network are hashes,
+-- or empty where they are not looked at.
 local batch = ARGV[4]
 local IDENTITY_TIME = 7 * 24 * 3600
 
 -- What a newcomer gets in place of a number: too many came from the network, or
--- too many wait.
-local NONE, FULL = 0, -1
+-- too many wait, or the identity had its one place.
+local NONE, FULL, SPENT = 0, -1, -2
 
 -- Of each: number (or one of these), position, number, until and max of its
 -- session, retry after, whether the first number is an index, visitor.
@@ -28,8 +29,9 @@ local function ticketOf(identity)
   return tonumber(n), tonumber(epoch), visitor
 end
 
--- knownPlace answers an identity that still has a place or a session.
-local function knownPlace(identity, over)
+-- knownPlace answers an identity that still has a place or a session, or had
+-- the one it gets.
+local function knownPlace(identity, over, once)
   local n, epoch, visitor = ticketOf(identity)
   if epoch ~= S.epoch then return false end -- a number of another epoch is someone else's in this
   if n == over and indexed(n) then return false end
@@ -44,7 +46,8 @@ local function knownPlace(identity, over)
   end
   local turn = call('ZSCORE', TURNS, text(n))
   if chunkOf(n) < S.first or has(DONE, n) or n <= S.lost and not has(WAITING, n) and not turn then
-    return false
+    if once then place(SPENT, 0, '') end
+    return once
   end
   hearOne(n)
   place(n, has(WAITING, n) and rank(n) + 1 or 1, visitor)
@@ -66,7 +69,7 @@ local function throttle(network, count)
 end
 
 -- A batch is remembered as runs of numbers that follow each other, as
--- first+count; a newcomer who got none is NONE+1 or FULL+1.
+-- first+count; a newcomer who got none is NONE+1, FULL+1 or SPENT+1.
 local function packed(given)
   local runs = {}
   local first, count = nil, 0
@@ -97,23 +100,24 @@ if numbers then
     local visitor = ARGV[i]
     local known, _, first = ticketOf(ARGV[i + 1])
     if known == n then visitor = first end
-    if n == FULL then
-      place(FULL, 0, '')
+    if n == FULL or n == SPENT then
+      place(n, 0, '')
     elseif n == NONE then
       place(NONE, 0, '', nil, max(TICK, throttle(ARGV[i + 2], false)))
     else
       local s = not hasEnded(visitor) and session(visitor)
       place(n, not s and has(WAITING, n) and rank(n) + 1 or 0, visitor, s)
     end
-    i = i + 5
+    i = i + 6
   end
 elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or indexing()) and not over() then
   -- No token came back from these visitors yet: a bot, a prefetch or a curl
   -- must not hold a seat for the whole idle time.
   local idle = min(S.idle, 2 * S.claim)
-  for i = 5, #ARGV, 5 do
+  for i = 5, #ARGV, 6 do
     local visitor, identity, network, waits = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4] == '1'
-    if not knownPlace(identity, tonumber(ARGV[i + 3])) then
+    local once = tonumber(ARGV[i + 5])
+    if not knownPlace(identity, tonumber(ARGV[i + 3]), once > 0) then
       local crowded = full()
       local wait = not crowded and throttle(network, true) or 0
       if crowded then
@@ -126,7 +130,7 @@ elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or in
         put(NOW, n, 1)
         put(WAITING, n, 1)
         if identity ~= '' then
-          call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. visitor, 'EX', IDENTITY_TIME)
+          call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. visitor, 'EX', once > 0 and once or IDENTITY_TIME)
         end
         local s = not waits and quiet(visitor, n, idle) or nil
         place(n, s and 0 or S.waiting, visitor, s)

@@ -74,6 +74,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"an identity brings a lapsed turn back", "n > S.issued or has(OFF, n) or n <= S.lost", "n > S.issued or n <= S.lost", "identity/ALapsedPlaceIsTheSamePlace"},
 	{"an identity goes on after leaving", "local s = not hasEnded(visitor) and session(visitor)\n  if s then\n", "local s = session(visitor)\n  if s then\n", "identity/WhoseStayIsOverIsNew"},
 	{"an identity keeps its number over a reset", "if epoch ~= S.epoch then return false end", "if not n then return false end", "identity/WhosePlaceIsGivenUpLostOrResetIsNew"},
+	{"an identity of one place gets another", "if once then place(SPENT, 0, '') end\n    return once", "return false", "identity/WhoGetsOnePlaceOnlyIsSpentWhenThatIsOver"},
 	{"a batch that comes again splits an identity", "if known == n then visitor = first end", "", "identity/ABatchThatComesAgainIsAnsweredAlike"},
 
 	{"a network has one more", "local open = used - each * S.join_burst", "local open = used - each * (S.join_burst + 1)", "throttle/ABurstThenOneInEachInterval"},

@@ -240,7 +240,11 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 func (s *Store) Join(ctx context.Context, call admission.Call, batch string, newcomers []admission.Newcomer) (admission.Head, []admission.Place, error) {
 	args := []any{batch}
 	for _, n := range newcomers {
-		args = append(args, n.Visitor, n.Identity, n.Network, n.Over, bit(n.Waits))
+		once := 0
+		if n.Once {
+			once = int(admission.OnceTime / time.Second)
+		}
+		args = append(args, n.Visitor, n.Identity, n.Network, n.Over, bit(n.Waits), once)
 	}
 	h, rest, err := s.run(ctx, s.scripts.join, call, args...)
 	if err != nil {
@@ -274,7 +278,7 @@ func placeOf(row any) (admission.Place, error) {
 		return admission.Place{}, errAnswer
 	}
 	if n[0] < 0 {
-		return admission.Place{Full: true}, nil
+		return admission.Place{Full: n[0] == -1, Spent: n[0] == -2}, nil
 	}
 	p := admission.Place{Number: n[0], Indexed: n[6] != 0, Position: n[1], Visitor: visitor, RetryAfter: time.Duration(n[5]) * time.Microsecond}
 	if n[3] != 0 {
