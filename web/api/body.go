@@ -1,11 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -20,7 +22,7 @@ type fields struct {
 // body reads the one JSON object that a request brings, of at most limit bytes.
 // Where named is set it must say that it is JSON; else it may say nothing.
 func (c *call) body(limit int64, named bool) (*fields, error) {
-	if kind := c.Header.Get("Content-Type"); kind != "" || named {
+	if kind := c.Header.Get("Content-Type"); kind != "application/json" && (kind != "" || named) {
 		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
 			return nil, refused(InvalidRequest, sayMediaType).as(http.StatusUnsupportedMediaType)
 		}
@@ -51,10 +53,28 @@ func (f *fields) read(name string, into any, kind sentence) error {
 		return nil
 	}
 	delete(f.members, name)
-	if string(value) == "null" && !clears(into) || json.Unmarshal(value, into) != nil {
+	if string(value) == "null" && !clears(into) || !decode(value, into) {
 		return wrong(f.path+name, sayType, kind)
 	}
 	return nil
+}
+
+// decode reads a value that is valid JSON into what into points to, and reports
+// whether it fits. What stands in the text as it is needs no decoder.
+func decode(value []byte, into any) bool {
+	switch into := into.(type) {
+	case *string:
+		if value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+			*into = string(value[1 : len(value)-1])
+			return true
+		}
+	case *int64:
+		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+			*into = n
+			return true
+		}
+	}
+	return json.Unmarshal(value, into) == nil
 }
 
 // clears reports whether null has a meaning for what into points to.

@@ -14,3 +14,5 @@ func paths(rs routes) []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+var Decode = decode

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ropeline/ropeline/visitor"
 )
 
 // patience is how long a dependency may take to say how it is.
@@ -104,7 +106,7 @@ func (h *Health) ServeReady(w http.ResponseWriter, _ *http.Request) {
 
 func write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+	visitor.NoStore(w.Header())
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
