@@ -243,7 +243,10 @@ func (r *Room) lift(f Floor) {
 	for {
 		known := r.floor.Load()
 		next := known.raised(f)
-		if next == *known || r.floor.CompareAndSwap(known, &next) {
+		if next == *known {
+			return
+		}
+		if kept := next; r.floor.CompareAndSwap(known, &kept) { // a copy: next stays on the stack
 			return
 		}
 	}
