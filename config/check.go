@@ -182,6 +182,13 @@ func (d *decoder) checkListen(c *Config) {
 	if c.Listen.ProxyProtocol != "off" && len(c.TrustedProxies) == 0 && d.sound("listen.proxy_protocol", "trusted_proxies") {
 		d.warn("listen.proxy_protocol", "does nothing without trusted_proxies: no one else is believed")
 	}
+	switch {
+	case !c.Listen.HTTP3 || !d.sound("listen.http3", "listen.https", "listen.proxy_protocol"):
+	case c.Listen.HTTPS == "":
+		d.problem("listen.http3", "needs listen.https, whose port and certificates it has")
+	case c.Listen.ProxyProtocol != "off":
+		d.problem("listen.http3", "does not go with listen.proxy_protocol: no balancer could say whose packets are whose")
+	}
 	if d.sound("listen.http") && c.Listen.HTTP == "" {
 		d.problem("listen.http", "is empty: there would be nothing for visitors to reach")
 	}

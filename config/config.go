@@ -56,6 +56,7 @@ type Config struct {
 type Listen struct {
 	HTTP  string `key:"http" default:":8080" form:"address" doc:"Public HTTP."`
 	HTTPS string `key:"https" form:"address" doc:"Public HTTPS, with certificates as tls says; empty: none."`
+	HTTP3 bool   `key:"http3" default:"false" doc:"Speak HTTP/3 too, on the UDP port of https."`
 	Admin string `key:"admin" default:"127.0.0.1:8081" form:"address" doc:"Health, metrics and the admin API; beyond loopback only with a key in admin.jwt; empty: none."`
 	API   string `key:"api" form:"address" doc:"The queue API on an address of its own; empty: none."`
 

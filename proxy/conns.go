@@ -34,11 +34,11 @@ func (c *conns) listener(l net.Listener) net.Listener {
 // network returns the network that an address counts for. It is not valid
 // where there is none, as on a Unix socket, and for trusted proxies.
 func (c *conns) network(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
+	addr, ok := addressOf(a)
 	if !ok || c.trusts(a) {
 		return netip.Prefix{}
 	}
-	return networkOf(tcp.AddrPort().Addr())
+	return networkOf(addr)
 }
 
 // networkOf is the network that an address stands for: itself, or its /64.
@@ -57,9 +57,20 @@ func networkOf(addr netip.Addr) netip.Prefix {
 
 // trusts reports whether a is the address of a trusted proxy.
 func (c *conns) trusts(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
+	addr, ok := addressOf(a)
 	t := c.gateway.table.Load()
-	return ok && t != nil && t.proxies.Trusts(tcp.AddrPort().Addr())
+	return ok && t != nil && t.proxies.Trusts(addr)
+}
+
+// addressOf is the address of the other end of a connection, if it has one.
+func addressOf(a net.Addr) (netip.Addr, bool) {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr(), true
+	case *net.UDPAddr:
+		return a.AddrPort().Addr(), true
+	}
+	return netip.Addr{}, false
 }
 
 func (c *conns) take(network netip.Prefix) bool {

@@ -78,6 +78,7 @@ type gateway struct {
 	url     string
 	addr    string
 	secure  string // the address of the HTTPS listener, if there is one
+	quic    string // the address of HTTP/3, if it is there
 	metrics *prometheus.Registry
 	stop    func() error // drains; the test's end does too
 	room    *admission.Room
@@ -176,6 +177,9 @@ func (g *gateway) listen(o ServerOptions) {
 	g.addr = l.Addr().String()
 	if o.HTTPS != nil {
 		g.secure = o.HTTPS.Listener.Addr().String()
+		if o.HTTPS.QUIC != nil {
+			g.quic = o.HTTPS.QUIC.LocalAddr().String()
+		}
 	}
 	g.url = "http://" + g.addr
 	ctx, cancel := context.WithCancel(context.Background())

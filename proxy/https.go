@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,10 @@ import (
 type HTTPS struct {
 	Listener net.Listener // of plain TCP; the server speaks TLS on it, and closes it
 	Config   *tls.Config  // offers h2 for HTTP/2 to be spoken; not changed but for the keys of tickets
+
+	// QUIC is the UDP socket of the same port, which the server speaks HTTP/3 on,
+	// and closes; nil: none.
+	QUIC net.PacketConn
 
 	// HSTS is the Strict-Transport-Security of answers that have none of the
 	// shop's; empty: none.
@@ -131,40 +136,80 @@ func (p plain) address(host string) string {
 	return host[:named+1] + p.port
 }
 
-// strictly adds Strict-Transport-Security to answers without one.
-type strictly struct {
-	next  http.Handler
-	value string
+// secure adds to answers over HTTPS what browsers are to keep of them.
+type secure struct {
+	gateway *Gateway
+	hsts    string // Strict-Transport-Security, where the shop says nothing; empty: none
+	http3   bool   // it is there too
 }
 
-func (s strictly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.next.ServeHTTP(&strictAnswer{w, s.value}, r)
+// newSecure returns the gateway as it answers over HTTPS.
+func newSecure(g *Gateway, hsts string, http3 bool) http.Handler {
+	if hsts == "" && !http3 {
+		return g
+	}
+	return secure{g, hsts, http3}
 }
 
-type strictAnswer struct {
+func (s secure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &secureAnswer{ResponseWriter: w, hsts: s.hsts}
+	if s.http3 && !s.gateway.draining.Load() {
+		a.service = alternative(r.Host)
+	}
+	s.gateway.ServeHTTP(a, r)
+}
+
+// alternative is the Alt-Svc of a request for host: HTTP/3, on the port that was
+// asked, which may be mapped to the one listened on.
+func alternative(host string) string {
+	const (
+		before, after = `h3=":`, `"; ma=86400`
+		usual         = before + "443" + after
+	)
+	named := strings.LastIndexByte(host, ':')
+	if named < 0 || strings.HasSuffix(host, "]") {
+		return usual
+	}
+	port := host[named+1:]
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "" // no such host is answered
+	}
+	return before + port + after
+}
+
+type secureAnswer struct {
 	http.ResponseWriter
-	value string // empty once it is told
+	hsts    string
+	service string
+	told    bool
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.
-func (a *strictAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *secureAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-func (a *strictAnswer) tell() {
-	const name = "Strict-Transport-Security"
-	if h := a.Header(); a.value != "" && h[name] == nil {
-		h[name] = []string{a.value}
+func (a *secureAnswer) tell() {
+	if a.told {
+		return
 	}
-	a.value = ""
+	a.told = true
+	const strict = "Strict-Transport-Security"
+	h := a.Header()
+	if a.hsts != "" && h[strict] == nil {
+		h[strict] = []string{a.hsts}
+	}
+	if a.service != "" {
+		h["Alt-Svc"] = []string{a.service}
+	}
 }
 
-func (a *strictAnswer) WriteHeader(status int) {
+func (a *secureAnswer) WriteHeader(status int) {
 	if status >= 200 {
 		a.tell()
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
-func (a *strictAnswer) Write(p []byte) (int, error) {
+func (a *secureAnswer) Write(p []byte) (int, error) {
 	a.tell()
 	return a.ResponseWriter.Write(p)
 }

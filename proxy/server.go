@@ -76,24 +76,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	log := s.gateway.log
 
 	limit := newConns(s.options.ConnsPerNetwork, s.gateway)
-	servers := []*http.Server{s.server(base, nil)}
 	take := func(l net.Listener) net.Listener {
 		return limit.foretold(limit.listener(l), s.options.ProxyProtocol, s.options.HeaderTimeout)
 	}
-	listeners := []net.Listener{take(l)}
+	var parts []part
+	add := func(server *http.Server, l net.Listener) {
+		parts = append(parts, part{server, l.Addr(), func() error { return server.Serve(l) }})
+	}
+	add(s.server(base, nil), take(l))
 	if h := s.options.HTTPS; h != nil {
 		// Not ServeTLS: it copies the configuration, and keys of session
 		// tickets that are set later would not count.
-		servers = append(servers, s.server(base, h))
-		listeners = append(listeners, tls.NewListener(take(h.Listener), h.Config))
+		add(s.server(base, h), tls.NewListener(take(h.Listener), h.Config))
+		if h.QUIC != nil {
+			q, err := s.newQUIC(base, h, limit)
+			if err != nil {
+				return err
+			}
+			parts = append(parts, part{q, h.QUIC.LocalAddr(), q.Serve})
+		}
 	}
-	served := make(chan error, len(servers))
-	for i, server := range servers {
-		go func() { served <- fmt.Errorf("serve %s: %w", listeners[i].Addr(), server.Serve(listeners[i])) }()
+	served := make(chan error, len(parts))
+	for _, p := range parts {
+		go func() { served <- fmt.Errorf("serve %s: %w", p.address, p.serve()) }()
 	}
 	closeAll := func() {
-		for _, server := range servers {
-			server.Close()
+		for _, p := range parts {
+			p.Close()
 		}
 	}
 
@@ -115,10 +124,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	grace, done := context.WithTimeout(base, s.options.DrainGrace)
 	defer done()
 	var ending errgroup.Group // together: each takes connections until its own Shutdown
-	for i, server := range servers {
+	for _, p := range parts {
 		ending.Go(func() error {
-			if err := server.Shutdown(grace); err != nil {
-				return fmt.Errorf("drain %s: requests were cut after %s: %w", listeners[i].Addr(), s.options.DrainGrace, err)
+			if err := p.Shutdown(grace); err != nil {
+				return fmt.Errorf("drain %s: requests were cut after %s: %w", p.address, s.options.DrainGrace, err)
 			}
 			return nil
 		})
@@ -132,6 +141,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		closeAll()
 	}
 	return err
+}
+
+// drainable is what http.Server can, and the server of HTTP/3 too.
+type drainable interface {
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// part is a server on one of the listeners.
+type part struct {
+	drainable
+	address net.Addr
+	serve   func() error
 }
 
 // server makes the server of the plain listener, or of h.
@@ -153,12 +175,10 @@ func (s *Server) server(base context.Context, h *HTTPS) *http.Server {
 	switch {
 	case h != nil:
 		protocols.SetHTTP2(true)
-		server.TLSConfig = h.Config
+		server.TLSConfig = h.Config.Clone() // net/http writes into it
 		server.HTTP2 = s.http2()
 		server.ErrorLog = stdlog.New(remarks{s.gateway}, "", 0)
-		if h.HSTS != "" {
-			server.Handler = strictly{s.gateway, h.HSTS}
-		}
+		server.Handler = newSecure(s.gateway, h.HSTS, h.QUIC != nil)
 	case s.options.HTTPS != nil:
 		server.Handler = newPlain(s.gateway, s.options.HTTPS)
 	}

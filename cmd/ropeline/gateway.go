@@ -140,6 +140,15 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		defer (*l.to).Close()
 	}
+	var quic net.PacketConn // stays nil, and no interface to a nil
+	if loaded.Listen.HTTP3 {
+		// What quic-go has to say to operators it says to the standard log.
+		defer zap.RedirectStdLog(log.Named("quic"))()
+		if quic, err = listenPackets(secure.Addr()); err != nil {
+			return err
+		}
+		defer quic.Close()
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	kept, err := openStore(ctx, loaded.Store, metrics, log)
@@ -196,7 +205,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	}
 	var https *proxy.HTTPS
 	if secure != nil {
-		https = g.certificates.https(secure, loaded.TLS)
+		https = g.certificates.https(secure, quic, loaded.TLS)
 	}
 	return g.run(ctx, loaded, public, https, admin, queue, metrics)
 }
@@ -214,6 +223,18 @@ func listen(key, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return l, nil
+}
+
+// listenPackets listens on the UDP port of the HTTPS listener.
+func listenPackets(https net.Addr) (net.PacketConn, error) {
+	conn, err := net.ListenPacket("udp", https.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen.http3: UDP %s is in use by another process", https)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen.http3: %w", err)
+	}
+	return conn, nil
 }
 
 // run serves until ctx ends, a signal comes, or a part fails; then it drains.
@@ -256,7 +277,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	if https != nil {
 		// Until the last request is answered: a CA may ask meanwhile.
 		parts.Go(func() error { return g.certificates.keep(roomsEnd) })
-		g.log.Info("listening", zap.String("listener", "https"), zap.Stringer("address", https.Listener.Addr()))
+		g.log.Info("listening", zap.String("listener", "https"), zap.Stringer("address", https.Listener.Addr()), zap.Bool("http3", https.QUIC != nil))
 	}
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
 	parts.Go(func() error { return g.shareKeys(stopping) })

@@ -94,9 +94,9 @@ func rootsOf(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// https is the listener for them.
-func (c *certificates) https(l net.Listener, t config.TLS) *proxy.HTTPS {
-	h := &proxy.HTTPS{Listener: l, Config: c.config, HSTS: hsts(t.HSTS), Challenge: c.challenge}
+// https is the listener for them, with the socket of HTTP/3, nil for none.
+func (c *certificates) https(l net.Listener, quic net.PacketConn, t config.TLS) *proxy.HTTPS {
+	h := &proxy.HTTPS{Listener: l, QUIC: quic, Config: c.config, HSTS: hsts(t.HSTS), Challenge: c.challenge}
 	if t.Redirect {
 		h.Redirect = c.has // who is sent where no one can answer has no shop at all
 	}
