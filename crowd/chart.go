@@ -27,7 +27,7 @@ type chartLine struct {
 const (
 	chartWide, chartHigh = 760.0, 220.0
 	chartLeft, chartFoot = 56.0, 26.0
-	chartTop, chartRight = 10.0, 10.0
+	chartTop, chartRight = 10.0, 22.0
 	chartPoints          = 350
 )
 

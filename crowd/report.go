@@ -274,6 +274,9 @@ func (r Report) facts() [][2]string {
 		{"inversions", fmt.Sprint(r.Inversions)},
 		{"lost places", fmt.Sprint(r.LostPlaces)},
 	}
+	if r.Late.P99 > 1000 {
+		all = append(all, [2]string{"the crowd", fmt.Sprintf("did not keep up: one request in a hundred was sent more than %.1f s late, which the waits and latencies contain", r.Late.P99/1000)})
+	}
 	if len(r.Ends) > 0 {
 		all = slices.Insert(all, 1, [2]string{"visitors", counted(r.Ends)})
 	}

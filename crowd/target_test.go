@@ -3,6 +3,7 @@ package crowd
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -154,4 +155,10 @@ func TestTarget_BringsVisitorsFromSeveralAddresses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// token is one with these claims, signed by nobody.
+func token(claims string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(claims)) + "." + encode(make([]byte, 32))
 }
