@@ -13,7 +13,7 @@ func (r *forgeries) see(l *life, e *Event) {
 	r.cases++
 	who := []int64{l.visitor}
 	switch {
-	case e.State == Refused || e.Code >= http.StatusInternalServerError && e.Code != http.StatusServiceUnavailable:
+	case e.State == Refused && !elsewhere(e.Code):
 		r.add(e.Got(), who, "visitor %d brought a worthless ticket, and got an error: %d", l.visitor, e.Code)
 	case e.State == Passed && (e.Session == nil || e.Session.Number == e.Claimed):
 		r.add(e.Got(), who, "visitor %d brought a worthless ticket of number %d, and passed by it", l.visitor, e.Claimed)
@@ -24,4 +24,14 @@ func (r *forgeries) see(l *life, e *Event) {
 
 func (r *forgeries) judge(Limits) Judgement {
 	return r.judgement(Forgeries, "a worthless ticket is a new visitor: no error, no pass", "nobody brought one")
+}
+
+// elsewhere reports whether an error says nothing of the ticket: the gateway was
+// away, or whoever stands before it had enough of the crowd.
+func elsewhere(code int) bool {
+	switch code {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
