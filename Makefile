@@ -40,6 +40,15 @@ test: deps build ## Install what is missing, then run every test
 bench: build ## Measure the gateway side by side with a bare proxy
 	go run ./e2e/bench
 
+.PHONY: faults
+faults: deps ## Make every fault under a crowd, and check that no promise was broken
+	go test -count 1 -timeout 40m -v -run TestFaults ./e2e -faults
+
+MINUTES ?= 30
+.PHONY: soak
+soak: ## Serve a crowd for MINUTES=30, and check that nothing grows
+	go test -count 1 -timeout 0 -v -run TestSoak ./e2e -soak $(MINUTES)m
+
 .PHONY: sheets
 sheets: ## Photograph the waiting page in every state into docs/sheets
 	go test -count 1 -run TestLook ./e2e -sheets $(CURDIR)/docs/sheets
