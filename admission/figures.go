@@ -20,6 +20,8 @@ type Figures struct {
 	Waits      [len(WaitBounds) + 1]uint64 // of those admitted here, from ticket to entry
 	WaitSum    time.Duration
 	Shared     [Suspicions]uint64 // sessions that were suspected, once for each Sharing.Window
+	Newcomer   Wait               // until the turn of who would join now
+	Message    string             // that visitors are told
 	Stale      bool               // the store has not answered lately
 
 	Passes PassFigures
@@ -59,7 +61,7 @@ func (c *counts) entered(after time.Duration) {
 func (r *Room) Figures() Figures {
 	v := r.view.Load()
 	f := Figures{
-		Head: v.Head, Stale: v.stale(),
+		Head: v.Head, Newcomer: v.newcomer(), Message: v.message(r.settings.Load().Message), Stale: v.stale(),
 		Joins: r.counts.joins.Load(), Admissions: r.counts.admissions.Load(), Polls: r.counts.polls.Load(),
 		WaitSum: time.Duration(r.counts.waitSum.Load()),
 	}
@@ -75,4 +77,19 @@ func (r *Room) Figures() Figures {
 		f.Shared[i] = r.counts.shared[i].Load()
 	}
 	return f
+}
+
+// newcomer estimates the wait of who would join now; unknown where no one may
+// join, or no one is let in.
+func (v *view) newcomer() Wait {
+	limits, now := v.Limits, v.now()
+	switch {
+	case limits.Mode == ModeOpen:
+		return Wait{Known: true}
+	case limits.Mode == ModeClosed || v.Paused() || limits.over(now) || !limits.begun(now):
+		return Wait{}
+	case v.waiting.count == 0 && (limits.Capacity == 0 || v.Seats() < limits.Capacity):
+		return Wait{Known: true}
+	}
+	return v.pace.wait(v.waiting.count+1, v.Seats())
 }

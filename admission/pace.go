@@ -73,13 +73,7 @@ func (p pace) wait(position, seats int64) Wait {
 	if position < 1 || p.last.Paused() || p.last.Now == 0 {
 		return Wait{}
 	}
-	var sum paceBucket
-	for _, b := range p.buckets {
-		sum.busy += b.busy
-		sum.turns += b.turns
-		sum.gone += b.gone
-		sum.waited += b.waited
-	}
+	sum := p.sum()
 	limits := p.last.Limits
 	n := float64(position)
 	var rate, spread float64 // turns per second, and the band's share of the wait
@@ -97,11 +91,25 @@ func (p pace) wait(position, seats int64) Wait {
 	}
 	// Who closed the tab is missed only once the window has turned, twice: in a
 	// line that grows up to twice as many leave as are missed by now.
-	leaving := max(0, float64(sum.gone)/max(sum.waited, 1))
+	leaving := sum.leaving()
 	least, most := melts(n/rate, 2*leaving), melts(n/rate, leaving)
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	return Wait{Known: true, Low: seconds(least / (1 + spread)), High: seconds(most*(1+spread)) + Tick}
+	return Wait{Known: true, Low: lasting(least / (1 + spread)), High: lasting(most*(1+spread)) + Tick}
 }
+
+// sum is all that was measured.
+func (p *pace) sum() (sum paceBucket) {
+	for i := range p.buckets {
+		b := &p.buckets[i]
+		sum.busy += b.busy
+		sum.turns += b.turns
+		sum.gone += b.gone
+		sum.waited += b.waited
+	}
+	return sum
+}
+
+// leaving is the probability with which each who waits leaves, in a second.
+func (b paceBucket) leaving() float64 { return max(0, float64(b.gone)/max(b.waited, 1)) }
 
 // melts is how many of so many seconds pass where those ahead leave at a rate.
 func melts(seconds, leaving float64) float64 {

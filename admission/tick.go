@@ -95,6 +95,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	}
 	next := was.update(read, sent, all)
 	next.pace = was.pace.observe(read.Head)
+	next.turnover = was.turnover.observe(read.Head)
 	again := r.conduct(ctx, was, next)
 	if read.Settling && !read.Closing && !was.sent.IsZero() {
 		// Until the store has taken what this gateway remembers, the old view

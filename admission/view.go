@@ -17,6 +17,8 @@ type view struct {
 	claims  map[int64]Instant
 	pace    pace
 
+	turnover turnover
+
 	opened *opened // the seed of the draw; nil: there is none, or no key for it
 	lots   *Lots   // places up to N are numbers, and these are they; nil: not yet
 }
