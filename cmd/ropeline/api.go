@@ -57,6 +57,7 @@ func (g *gateway) adminAPI() *api.AdminAPI {
 	o := api.AdminOptions{
 		Activities: served{g},
 		Reload:     func(ctx context.Context) error { return g.reload(ctx, "api") },
+		Upstreams:  g.upstreams,
 		Bearer:     g.operators.Load,
 		Failed:     func(code api.Code) { g.errs.count(string(code)) },
 		Gateway:    g.name,
@@ -67,6 +68,19 @@ func (g *gateway) adminAPI() *api.AdminAPI {
 		o.Record = g.database
 	}
 	return api.NewAdmin(o)
+}
+
+// upstreams tells the admin API how the upstreams do.
+func (g *gateway) upstreams() []api.Upstream {
+	figures := g.front.Upstreams()
+	all := make([]api.Upstream, len(figures))
+	for i, f := range figures {
+		all[i] = api.Upstream{
+			Name: f.Name, Servers: f.Servers, Up: f.Up, Open: f.Open,
+			Requests: f.Answered, Failures: f.Failures, Bounds: f.Bounds, Within: f.Within,
+		}
+	}
+	return all
 }
 
 // verifier returns who verifies the bearers that a section of the file is about;

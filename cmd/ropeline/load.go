@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -101,7 +102,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 			return fmt.Errorf("page of activity %d: %w", id, err)
 		}
 		pages[id] = waitpage.Activity{Name: o.form.Name, PageStatus: o.pageStatus, Languages: words.of(id), Theme: theme, Template: templates[id], Compat: o.compat, Room: opened.Room(id)}
-		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id)}
+		offered[i] = api.Offered{Activity: o.form, Source: api.FromFile, Room: opened.Room(id), Upstreams: leadsTo(next, o)}
 		if o.made {
 			offered[i].Source = api.FromAPI
 		}
@@ -211,6 +212,18 @@ func (g *gateway) table(c *config.Config, all []offer, opened *admission.Opened,
 		Reserved: g.ownPaths(c), Prefix: g.prefix, Holder: g.page,
 		Proxies: visitor.Trust(c.TrustedProxies...), BodyBytes: g.bodyBytes, Routes: routes,
 	})
+}
+
+// leadsTo names the upstreams that an activity's routes lead to.
+func leadsTo(c *config.Config, o offer) (names []string) {
+	for _, r := range c.Routes {
+		ours := r.Activity == config.ActivityRef{ID: o.line.Activity} ||
+			o.form.SKU != "" && r.Activity == config.ActivityRef{Tenant: o.line.Tenant, SKU: o.form.SKU}
+		if ours && !slices.Contains(names, r.Upstream) {
+			names = append(names, r.Upstream)
+		}
+	}
+	return names
 }
 
 // rules are the bypass rules of an activity, as the gate knows them.

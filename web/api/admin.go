@@ -18,6 +18,11 @@ import (
 type ControlRoom interface {
 	// Figures tells how the line stands, as of the last tick.
 	Figures() admission.Figures
+	// Foresee tells what decisions would change, and decides nothing.
+	Foresee(change func(*admission.Overrides)) (admission.Foresight, error)
+	// Find and Recognize tell where a number, or the holder of a token, stands.
+	Find(number int64) admission.Found
+	Recognize(token string) (admission.Found, bool)
 	// Override has the operator's decisions changed, on every gateway.
 	Override(ctx context.Context, change func(*admission.Overrides)) error
 	// Reset ends every place and turn; sessions stay.
@@ -43,8 +48,9 @@ const (
 // form of the API as far as that goes; its version and times are zero.
 type Offered struct {
 	catalog.Activity
-	Source string // FromFile or FromAPI
-	Room   ControlRoom
+	Source    string // FromFile or FromAPI
+	Room      ControlRoom
+	Upstreams []string // by name, that its routes lead to
 }
 
 // Activities are all that the gateway serves, and what keeps those that the
@@ -84,6 +90,9 @@ type AdminOptions struct {
 	// the caller.
 	Reload func(context.Context) error
 
+	// Upstreams tells how all upstreams do; nil: there are none to tell of.
+	Upstreams func() []Upstream
+
 	// Bearer verifies the tokens of operators; it is asked anew for each
 	// request. nil: no key is configured, and nobody may do anything.
 	Bearer func() *Verifier
@@ -107,6 +116,9 @@ var openAPI []byte
 // NewAdmin returns an admin API. Run must be called for it to know rates.
 func NewAdmin(o AdminOptions) *AdminAPI {
 	a := &AdminAPI{AdminOptions: o}
+	if a.Upstreams == nil {
+		a.Upstreams = func() []Upstream { return nil }
+	}
 	const activities = "/api/v1/admin/activities"
 	a.routes = routes{log: o.Log.Named("admin"), failed: o.Failed, all: []route{
 		{http.MethodGet, activities, a.as(Viewer, a.list)},
@@ -115,10 +127,13 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodPut, activities + "/{id}", a.as(Admin, a.one(a.update))},
 		{http.MethodDelete, activities + "/{id}", a.as(Admin, a.one(a.remove))},
 		{http.MethodGet, activities + "/{id}/status", a.as(Viewer, a.one(a.stands))},
+		{http.MethodGet, activities + "/{id}/live", a.as(Viewer, a.one(a.live))},
 		{http.MethodGet, activities + "/{id}/analytics", a.as(Viewer, a.one(a.analytics))},
 		{http.MethodPost, activities + "/{id}/pause", a.as(Operator, a.one(a.pause))},
 		{http.MethodPost, activities + "/{id}/resume", a.as(Operator, a.one(a.resume))},
 		{http.MethodPost, activities + "/{id}/stock", a.as(Operator, a.one(a.stock))},
+		{http.MethodPost, activities + "/{id}/overrides/preview", a.as(Operator, a.one(a.preview))},
+		{http.MethodPost, activities + "/{id}/find", a.as(Viewer, a.one(a.find))},
 		{http.MethodPost, activities + "/{id}/reset", a.as(Admin, a.one(a.reset))},
 		{http.MethodGet, activities + "/{id}/draw", a.as(Viewer, a.one(a.draw))},
 		{http.MethodPost, activities + "/{id}/draw/beacon", a.as(Operator, a.one(a.enterBeacon))},
@@ -126,6 +141,8 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodPost, activities + "/{id}/passes/revoke", a.as(Operator, a.one(a.revokePass))},
 		{http.MethodGet, activities + "/{id}/overrides", a.as(Viewer, a.one(a.overrides))},
 		{http.MethodPut, activities + "/{id}/overrides", a.as(Operator, a.one(a.override))},
+		{http.MethodGet, "/api/v1/admin/whoami", a.as(Viewer, a.whoami)},
+		{http.MethodGet, "/api/v1/admin/live", a.as(Viewer, a.glance)},
 		{http.MethodGet, "/api/v1/admin/audit", a.as(Viewer, a.audit)},
 		{http.MethodPost, "/api/v1/admin/erase", a.as(Admin, a.erase)},
 		{http.MethodPost, "/api/v1/admin/reload", a.as(Admin, whole(a.reload))},
@@ -141,9 +158,9 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 // ServeHTTP answers one request.
 func (a *AdminAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.routes.ServeHTTP(w, r) }
 
-// Run measures the rates of all lines until ctx ends.
+// Run follows all lines until ctx ends.
 func (a *AdminAPI) Run(ctx context.Context) error {
-	return a.pulse.run(ctx, a.Activities.All)
+	return a.pulse.run(ctx, a.Activities.All, a.Upstreams)
 }
 
 // longestSubject is the longest sub that the audit takes, in bytes.
@@ -177,6 +194,17 @@ func (a *AdminAPI) as(least Role, serve func(*call) (any, error)) func(*call) (a
 		}
 		return serve(c)
 	}
+}
+
+// whoami tells the bearer what the token says.
+func (a *AdminAPI) whoami(c *call) (any, error) {
+	return struct {
+		Subject   string    `json:"subject"`
+		Role      Role      `json:"role"`
+		TenantID  string    `json:"tenant_id"` // empty: all
+		ExpiresAt time.Time `json:"expires_at"`
+		Gateway   string    `json:"gateway"`
+	}{c.bearer.Subject, c.bearer.Role, c.bearer.TenantID, c.bearer.Expires.UTC(), a.Gateway}, nil
 }
 
 // whole serves bearers who are not limited to one tenant.

@@ -44,10 +44,13 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		{"GET", activities, "", api.Viewer},
 		{"GET", activities + "/123", "", api.Viewer},
 		{"GET", activities + "/123/status", "", api.Viewer},
+		{"GET", activities + "/123/live", "", api.Viewer},
 		{"GET", activities + "/123/analytics", "", api.Viewer},
 		{"GET", activities + "/123/overrides", "", api.Viewer},
 		{"GET", activities + "/123/draw", "", api.Viewer},
 		{"GET", "/api/v1/admin/audit", "", api.Viewer},
+		{"GET", "/api/v1/admin/live", "", api.Viewer},
+		{"GET", "/api/v1/admin/whoami", "", api.Viewer},
 		{"GET", "/api/v1/system/config", "", api.Viewer},
 		{"POST", activities + "/123/pause", "", api.Operator},
 		{"POST", activities + "/123/resume", "", api.Operator},
@@ -55,6 +58,8 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		{"PUT", activities + "/123/overrides", `{"left":null}`, api.Operator},
 		{"POST", activities + "/123/passes", `{"until":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`, api.Operator},
 		{"POST", activities + "/123/passes/revoke", `{"id":"ABC"}`, api.Operator},
+		{"POST", activities + "/123/overrides/preview", `{"mode":"hold"}`, api.Operator},
+		{"POST", activities + "/123/find", `{"number":1}`, api.Viewer},
 		{"POST", activities + "/123/reset", "", api.Admin},
 		{"POST", activities, `{"tenant_id":"demo","name":"New"}`, api.Admin},
 		{"PUT", made, `{"name":"Changed"}`, api.Admin},
@@ -78,7 +83,7 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		}
 	}
 	// Every route that asks for a token is in the table.
-	if got := len(a.Paths()); got != 18 {
+	if got := len(a.Paths()); got != 23 {
 		t.Errorf("%d paths are served: is each in the table, or a test of its own?", got)
 	}
 }
@@ -113,9 +118,12 @@ func TestAdmin_AnotherTenantsActivitiesAreNotThere(t *testing.T) {
 	}{
 		{"GET", activities + "/7", "", 404},
 		{"GET", activities + "/7/status", "", 404},
+		{"GET", activities + "/7/live", "", 404},
 		{"GET", activities + "/7/analytics", "", 404},
 		{"GET", activities + "/7/overrides", "", 404},
 		{"PUT", activities + "/7/overrides", `{"mode":"open"}`, 404},
+		{"POST", activities + "/7/overrides/preview", `{"mode":"open"}`, 404},
+		{"POST", activities + "/7/find", `{"number":1}`, 404},
 		{"GET", activities + "/7/draw", "", 404},
 		{"POST", activities + "/7/draw/beacon", `{"value":"1"}`, 404},
 		{"POST", activities + "/7/passes", `{"until":"2030-01-01T00:00:00Z"}`, 404},
@@ -307,6 +315,15 @@ func TestAdmin_WrongFieldsAreNamed(t *testing.T) {
 		{"POST", activities + "/123/stock", `{"left":5,"right":5}`, "right"},
 		{"PUT", activities + "/123/overrides", `{"mode":"paused"}`, "mode"},
 		{"PUT", activities + "/123/overrides", `{"mode":""}`, "mode"},
+		{"POST", activities + "/123/overrides/preview", `{"mode":"paused"}`, "mode"},
+		{"POST", activities + "/123/overrides/preview", `{"rate_per_hour":720000001}`, "rate_per_hour"},
+		{"POST", activities + "/123/find", `{}`, "number"},
+		{"POST", activities + "/123/find", `{"number":0}`, "number"},
+		{"POST", activities + "/123/find", `{"number":-3}`, "number"},
+		{"POST", activities + "/123/find", `{"number":"3"}`, "number"},
+		{"POST", activities + "/123/find", `{"number":3,"token":"eyJ"}`, "token"},
+		{"POST", activities + "/123/find", `{"token":"eyJhbGciOiJub25lIn0.e30."}`, "token"},
+		{"POST", activities + "/123/find", `{"name":"Mei"}`, "name"},
 		{"PUT", activities + "/123/overrides", `{"capacity":-1}`, "capacity"},
 		{"PUT", activities + "/123/overrides", `{"rate_per_hour":720000001}`, "rate_per_hour"},
 		{"PUT", activities + "/123/overrides", `{"message":"a\u0007"}`, "message"},

@@ -15,6 +15,7 @@ type Claims struct {
 	Subject  string
 	Role     Role   // of the admin API
 	TenantID string // empty: no tenant in particular
+	Expires  time.Time
 }
 
 // Role is what a bearer may do: each includes the ones before it.
@@ -102,7 +103,7 @@ func (v *Verifier) Verify(token string) (Claims, error) {
 	if _, err := v.parser.ParseWithClaims(token, &c, v.key); err != nil {
 		return Claims{}, fmt.Errorf("verify token: %w", err)
 	}
-	return Claims{Subject: c.Subject, Role: c.Role, TenantID: c.TenantID}, nil
+	return Claims{Subject: c.Subject, Role: c.Role, TenantID: c.TenantID, Expires: c.ExpiresAt.Time}, nil
 }
 
 // Claim returns what a token says under a name, as text: empty where it says

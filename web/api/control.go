@@ -106,6 +106,15 @@ var modes = []string{string(admission.ModeOpen), string(admission.ModeAuto), str
 
 // override changes the decisions that the request names; null takes one back.
 func (a *AdminAPI) override(c *call, o Offered) (any, error) {
+	change, err := a.decision(c, o)
+	if err != nil {
+		return nil, err
+	}
+	return a.decide(c, o, "activity.override", change)
+}
+
+// decision reads what an operator would have changed.
+func (a *AdminAPI) decision(c *call, o Offered) (func(*admission.Overrides), error) {
 	body, err := c.body(largestBody, true)
 	if err != nil {
 		return nil, err
@@ -163,7 +172,7 @@ func (a *AdminAPI) override(c *call, o Offered) (any, error) {
 	if next.start != nil && next.end != nil && !next.start.Before(*next.end) {
 		return nil, wrong("end_at", sayAfter, "start_at")
 	}
-	return a.decide(c, o, "activity.override", func(all *admission.Overrides) {
+	return func(all *admission.Overrides) {
 		if named["mode"] {
 			all.Mode = ""
 			if next.mode != nil {
@@ -176,7 +185,7 @@ func (a *AdminAPI) override(c *call, o Offered) (any, error) {
 		set(named["end_at"], &all.EndAt, next.end)
 		set(named["message"], &all.Message, next.message)
 		set(named["left"], &all.Left, next.left)
-	})
+	}, nil
 }
 
 func set[T any](named bool, field **T, to *T) {

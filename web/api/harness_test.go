@@ -338,7 +338,7 @@ func (s *shelf) file(a catalog.Activity) { s.offer(a, api.FromFile) }
 
 func (s *shelf) offer(a catalog.Activity, source string) {
 	r, _ := openRoom(s.t, s.store, admission.LineID{Tenant: a.TenantID, Activity: a.ID}, "g1", demoLimits())
-	s.all = append(s.all, api.Offered{Activity: a, Source: source, Room: r})
+	s.all = append(s.all, api.Offered{Activity: a, Source: source, Room: r, Upstreams: []string{"shop"}})
 	slices.SortFunc(s.all, func(a, b api.Offered) int { return int(a.ID - b.ID) })
 }
 

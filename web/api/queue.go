@@ -144,6 +144,14 @@ type wait struct {
 	High  *int64 `json:"high_s"`
 }
 
+func waitOf(w admission.Wait) wait {
+	if !w.Known {
+		return wait{}
+	}
+	low, high := int64(w.Low/time.Second), ceil(w.High, time.Second)
+	return wait{true, &low, &high}
+}
+
 // place is what both endpoints tell of a place in line.
 type place struct {
 	Seq             int64  `json:"seq"`
@@ -158,11 +166,10 @@ func placeOf(s admission.Status, session string) place {
 	p := place{
 		Seq: s.Number, SessionID: session, QueueLength: s.QueueLength,
 		PollingInterval: ceil(s.PollAfter, time.Millisecond),
-		Wait:            wait{Known: s.Wait.Known},
+		Wait:            waitOf(s.Wait),
 	}
-	if s.Wait.Known {
-		low, high := int64(s.Wait.Low/time.Second), ceil(s.Wait.High, time.Second)
-		p.Wait.Low, p.Wait.High, p.EstimatedWait = &low, &high, high
+	if p.Wait.Known {
+		p.EstimatedWait = *p.Wait.High
 	}
 	return p
 }

@@ -74,6 +74,8 @@ var (
 	sayTwice       = sentence{"The parameter %s stands more than once.", "參數 %s 重複出現。"}
 	sayAssigned    = sentence{"The field %s is chosen by the gateway for tokens with a tenant_id.", "對於帶有 tenant_id 的權杖,欄位 %s 由閘道指定。"}
 	sayWithinYear  = sentence{"The field %s must be a time to come, within 366 days.", "欄位 %s 必須是未來 366 天內的時間。"}
+	sayEither      = sentence{"The field %s stands beside %s: send one of them.", "欄位 %s 與 %s 只能擇一。"}
+	sayForeign     = sentence{"The field %s is no token of this line.", "欄位 %s 不是此隊伍的權杖。"}
 	sayVersions    = sentence{"The field %s is not the version of If-Match.", "欄位 %s 與 If-Match 的版本不同。"}
 
 	anInteger = sentence{"a whole number", "整數"}
