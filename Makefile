@@ -50,8 +50,8 @@ soak: ## Serve a crowd for MINUTES=30, and check that nothing grows
 	go test -count 1 -timeout 0 -v -run TestSoak ./e2e -soak $(MINUTES)m
 
 .PHONY: sheets
-sheets: ## Photograph the waiting page in every state into docs/sheets
-	go test -count 1 -run TestLook ./e2e -sheets $(CURDIR)/docs/sheets
+sheets: ## Photograph the waiting page in every state, and the console, into docs/sheets
+	go test -count 1 -run '^(TestLook|TestConsole)$$' ./e2e -sheets $(CURDIR)/docs/sheets
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -13,9 +13,9 @@ import (
 	"github.com/chromedp/cdproto/page"
 )
 
-// sheets is where to put photographs of all that the waiting page can show;
-// empty: none are taken.
-var sheets = flag.String("sheets", "", "a directory for photographs of the waiting page")
+// sheets is where to put photographs of all that the waiting page can show, and
+// of the console; empty: none are taken.
+var sheets = flag.String("sheets", "", "a directory for photographs of the waiting page and the console")
 
 // photograph takes every state at three widths, in light and dark, left to right
 // and right to left, and puts those of each kind on one sheet.
@@ -62,4 +62,25 @@ func shoot(p *tab, scheme string, how page.CaptureScreenshotParams) []byte {
 	}
 	p.viewport(size[0], size[1], scheme)
 	return call(p, "take a photograph", page.CaptureScreenshot, how).Data
+}
+
+// photographConsole takes the console with a crowd in its line, on a desk and on
+// a phone, in light and dark.
+func photographConsole(t *testing.T, b *browser, g *gateway) {
+	if err := os.MkdirAll(*sheets, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := openConsole(t, b, g, "operator")
+	p.line(7)
+	p.Wait("a minute is drawn", `document.querySelector(".frame svg path.line").getAttribute("d").split("L").length > 60`)
+	for name, width := range map[string]int64{"console": 1280, "console-phone": 390} {
+		for _, scheme := range []string{"light", "dark"} {
+			p.viewport(width, 800, scheme)
+			quality := int64(70)
+			file := filepath.Join(*sheets, name+"-"+scheme+".webp")
+			if err := os.WriteFile(file, shoot(p.tab, scheme, page.CaptureScreenshotParams{Format: "webp", Quality: &quality}), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

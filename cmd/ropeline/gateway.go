@@ -31,6 +31,7 @@ import (
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/waitpage"
 	"github.com/ropeline/ropeline/web/api"
+	"github.com/ropeline/ropeline/web/console"
 	"github.com/ropeline/ropeline/webhook"
 )
 
@@ -310,6 +311,7 @@ func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Regis
 	mux.HandleFunc("GET /readyz", g.health.ServeReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.Handle("/api/", operators)
+	mux.Handle("/", console.New(operators))
 	return &http.Server{
 		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
