@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,9 @@ type Files struct {
 	log   *zap.Logger
 	index atomic.Pointer[index]
 	pairs []watched // Run's alone
+
+	responses chan response  // of OCSP responders
+	asking    sync.WaitGroup // for them
 }
 
 // watched is a pair with what is in force of it.
@@ -43,6 +47,7 @@ type watched struct {
 	seen     hash      // of the content that is in force, or was told to be bad
 	doubted  hash      // of the content that was bad at the last look; else what was seen
 	reminded time.Time // when it was last warned of
+	staple   staple
 }
 
 // hash names the content of both files; zero: they could not be read.
@@ -68,6 +73,7 @@ func OpenFiles(pairs []Pair, log *zap.Logger) (*Files, error) {
 		w.doubted = w.seen
 		f.pairs = append(f.pairs, w)
 	}
+	f.responses = make(chan response, len(pairs))
 	f.put()
 	return f, nil
 }
@@ -129,18 +135,24 @@ func (f *Files) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 	return now.first, nil
 }
 
-// Run takes up changes of the files until ctx ends, and warns of certificates
-// that end soon. A pair that is not good leaves the old one in force.
+// Run takes up changes of the files until ctx ends, staples OCSP responses, and
+// warns of certificates that end soon. A pair that is not good leaves the old
+// one in force.
 func (f *Files) Run(ctx context.Context) error {
+	defer f.asking.Wait()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		for i := range f.pairs {
-			f.look(&f.pairs[i], time.Now())
+			now := time.Now()
+			f.look(&f.pairs[i], now)
+			f.keepStapled(ctx, i, now)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case r := <-f.responses:
+			f.take(r, time.Now())
 		case <-tick.C:
 		}
 	}
@@ -155,6 +167,7 @@ func (f *Files) look(w *watched, now time.Time) {
 	case content == w.seen:
 	case err == nil:
 		w.cert, w.seen, w.reminded = cert, content, time.Time{}
+		w.staple = staple{asked: w.staple.asked}
 		f.put()
 		f.log.Info("certificate changed", at, zap.Time("until", cert.Leaf.NotAfter), zap.Strings("hosts", cert.Leaf.DNSNames))
 	case content == w.doubted:
