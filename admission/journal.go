@@ -89,6 +89,10 @@ type Analytics struct {
 	// Of those admitted in the span. Zero where there were none.
 	WaitAverage, WaitMedian, WaitP95, WaitLongest time.Duration
 
+	// OutOfOrder counts those admitted after a higher number: they were not
+	// heard from when their turn came, or took it late.
+	OutOfOrder int64
+
 	Releases int64 // turns given
 	NoShows  int64 // turns given and neither used nor open at the end
 

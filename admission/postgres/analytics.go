@@ -36,7 +36,7 @@ func (d *Database) Analytics(ctx context.Context, line admission.LineID, from, t
 	err = ask(ctx, d.replica, readTimeout, oneView, func(ctx context.Context, tx pgx.Tx) error {
 		a = admission.Analytics{From: from, To: to, Timeline: timeline(from, to)}
 		for _, read := range []func(context.Context, pgx.Tx, admission.LineID, *admission.Analytics) error{
-			readEntries, readEvents, readSteps, readSamples,
+			readEntries, readEvents, readOrder, readSteps, readSamples,
 		} {
 			if err := read(ctx, tx, line, &a); err != nil {
 				return err
@@ -85,6 +85,18 @@ func readEvents(ctx context.Context, tx pgx.Tx, line admission.LineID, a *admiss
 	a.WaitAverage, a.WaitMedian = microseconds(average), microseconds(median)
 	a.WaitP95, a.WaitLongest = microseconds(p95), microseconds(longest)
 	return err
+}
+
+// readOrder reads how many were admitted after a higher number of their epoch.
+func readOrder(ctx context.Context, tx pgx.Tx, line admission.LineID, a *admission.Analytics) error {
+	return tx.QueryRow(ctx, `
+		SELECT count(*) FROM (
+			SELECT seq_number, max(seq_number) OVER (PARTITION BY epoch ORDER BY created_at, seq_number
+				ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS highest
+			FROM queue_events
+			WHERE tenant_id = $1 AND activity_id = $2 AND created_at >= $3 AND created_at < $4 AND kind = $5 AND seq_number > 0
+		) AS admitted WHERE seq_number < highest`,
+		line.Tenant, line.Activity, a.From, a.To, string(admission.EventAdmitted)).Scan(&a.OutOfOrder)
 }
 
 func microseconds(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

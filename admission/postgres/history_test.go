@@ -161,6 +161,18 @@ func analysed(told []admission.Event, samples []admission.Sample, from, to time.
 			buyers[e.Visitor] = true
 		}
 	}
+	byTime := slices.SortedFunc(slices.Values(told), func(a, b admission.Event) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Number, b.Number))
+	})
+	highest := map[int64]int64{} // by epoch
+	for _, e := range byTime {
+		if e.Kind == admission.EventAdmitted && in(e.At.Time()) && e.Number > 0 {
+			if e.Number < highest[e.Epoch] {
+				a.OutOfOrder++
+			}
+			highest[e.Epoch] = max(highest[e.Epoch], e.Number)
+		}
+	}
 	a.Visitors, a.Converted = int64(len(people)), int64(len(buyers))
 	if n := len(waits); n > 0 {
 		slices.Sort(waits)

@@ -129,6 +129,7 @@ func NewAdmin(o AdminOptions) *AdminAPI {
 		{http.MethodGet, activities + "/{id}/status", a.as(Viewer, a.one(a.stands))},
 		{http.MethodGet, activities + "/{id}/live", a.as(Viewer, a.one(a.live))},
 		{http.MethodGet, activities + "/{id}/analytics", a.as(Viewer, a.one(a.analytics))},
+		{http.MethodGet, activities + "/{id}/report", a.as(Viewer, a.one(a.event))},
 		{http.MethodPost, activities + "/{id}/pause", a.as(Operator, a.one(a.pause))},
 		{http.MethodPost, activities + "/{id}/resume", a.as(Operator, a.one(a.resume))},
 		{http.MethodPost, activities + "/{id}/stock", a.as(Operator, a.one(a.stock))},

@@ -46,6 +46,7 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		{"GET", activities + "/123/status", "", api.Viewer},
 		{"GET", activities + "/123/live", "", api.Viewer},
 		{"GET", activities + "/123/analytics", "", api.Viewer},
+		{"GET", activities + "/123/report", "", api.Viewer},
 		{"GET", activities + "/123/overrides", "", api.Viewer},
 		{"GET", activities + "/123/draw", "", api.Viewer},
 		{"GET", "/api/v1/admin/audit", "", api.Viewer},
@@ -83,7 +84,7 @@ func TestAdmin_EachRoleMayDoItsOwnAndWhatTheLowerMay(t *testing.T) {
 		}
 	}
 	// Every route that asks for a token is in the table.
-	if got := len(a.Paths()); got != 23 {
+	if got := len(a.Paths()); got != 24 {
 		t.Errorf("%d paths are served: is each in the table, or a test of its own?", got)
 	}
 }
@@ -120,6 +121,7 @@ func TestAdmin_AnotherTenantsActivitiesAreNotThere(t *testing.T) {
 		{"GET", activities + "/7/status", "", 404},
 		{"GET", activities + "/7/live", "", 404},
 		{"GET", activities + "/7/analytics", "", 404},
+		{"GET", activities + "/7/report", "", 404},
 		{"GET", activities + "/7/overrides", "", 404},
 		{"PUT", activities + "/7/overrides", `{"mode":"open"}`, 404},
 		{"POST", activities + "/7/overrides/preview", `{"mode":"open"}`, 404},

@@ -167,8 +167,9 @@ func (d documented) hold(r *http.Request, sent []byte, answer *http.Response, go
 		}
 		status = "default"
 	}
-	if path == "/api/v1/openapi.yaml" && answer.StatusCode == http.StatusOK {
-		return nil
+	media, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	if other, _ := c.at("paths", path, method, "responses", status, "content", media); other != nil && media != "application/json" {
+		return nil // a document, which has no schema
 	}
 	_, pointer := c.at("paths", path, method, "responses", status, "content", "application/json", "schema")
 	if err := c.check(pointer, got); err != nil {

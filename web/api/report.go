@@ -13,7 +13,7 @@ var periods = map[string]time.Duration{
 
 type analytics struct {
 	ActivityID     int64     `json:"activity_id"`
-	Period         string    `json:"period"`
+	Period         string    `json:"period,omitempty"`
 	From           time.Time `json:"from"`
 	To             time.Time `json:"to"`
 	Entries        int64     `json:"entries"`
@@ -21,6 +21,7 @@ type analytics struct {
 	Admissions     int64     `json:"admissions"`
 	Releases       int64     `json:"releases"`
 	NoShows        int64     `json:"no_shows"`
+	OutOfOrder     int64     `json:"out_of_order"` // admitted after a higher number
 	Left           int64     `json:"left"`
 	Converted      int64     `json:"converted"`
 	ConversionRate float64   `json:"conversion_rate"` // of those admitted, 0 to 1
@@ -60,14 +61,24 @@ func (a *AdminAPI) analytics(c *call, o Offered) (any, error) {
 		return nil, refused(DatabaseUnavailable, sayNoDatabase)
 	}
 	to := time.Now().UTC()
-	told, err := a.Record.Analytics(c.Context(), admission.LineID{Tenant: o.TenantID, Activity: o.ID}, to.Add(-span), to)
+	answer, err := a.analyse(c, o, to.Add(-span), to)
 	if err != nil {
-		return nil, failed(DatabaseUnavailable, err)
+		return nil, err
+	}
+	answer.Period = period
+	return answer, nil
+}
+
+// analyse reads what happened in a span from the record.
+func (a *AdminAPI) analyse(c *call, o Offered, from, to time.Time) (analytics, error) {
+	told, err := a.Record.Analytics(c.Context(), admission.LineID{Tenant: o.TenantID, Activity: o.ID}, from, to)
+	if err != nil {
+		return analytics{}, failed(DatabaseUnavailable, err)
 	}
 	answer := analytics{
-		ActivityID: o.ID, Period: period, From: told.From.UTC(), To: told.To.UTC(),
+		ActivityID: o.ID, From: told.From.UTC(), To: told.To.UTC(),
 		Entries: told.Entries, UniqueVisitors: told.Visitors, Admissions: told.Admissions,
-		Releases: told.Releases, NoShows: told.NoShows, Left: told.Left, Converted: told.Converted,
+		Releases: told.Releases, NoShows: told.NoShows, OutOfOrder: told.OutOfOrder, Left: told.Left, Converted: told.Converted,
 		Timeline: make([]moment, len(told.Timeline)),
 	}
 	if told.Admissions > 0 {
@@ -137,9 +148,13 @@ func (a *AdminAPI) audit(c *call) (any, error) {
 	if err != nil {
 		return nil, failed(DatabaseUnavailable, err)
 	}
-	answer := changeList{Changes: make([]change, len(told)), Pagination: asked.of(total)}
+	return changeList{changesOf(told), asked.of(total)}, nil
+}
+
+func changesOf(told []admission.Change) []change {
+	all := make([]change, len(told))
 	for i, t := range told {
-		answer.Changes[i] = change{t.At.UTC(), t.Actor, t.Role, t.Tenant, t.Action, t.Activity, t.Before, t.After, t.RequestID, t.Gateway}
+		all[i] = change{t.At.UTC(), t.Actor, t.Role, t.Tenant, t.Action, t.Activity, t.Before, t.After, t.RequestID, t.Gateway}
 	}
-	return answer, nil
+	return all
 }

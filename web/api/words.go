@@ -69,6 +69,7 @@ var (
 	sayTenantForm  = sentence{"The field %s must have 1 to 50 lower-case letters, digits and dashes.", "欄位 %s 必須是 1 到 50 個小寫英文字母、數字或連字號。"}
 	sayAfter       = sentence{"The field %s must be later than %s.", "欄位 %s 必須晚於 %s。"}
 	sayAtMost      = sentence{"The field %s must not be above %s.", "欄位 %s 不可大於 %s。"}
+	sayWithin      = sentence{"The field %s must be within %s of %s.", "欄位 %s 與 %[3]s 的間隔不可超過 %[2]s。"}
 	sayUnknown     = sentence{"The field %s is not known.", "未知的欄位 %s。"}
 	sayFixed       = sentence{"The field %s cannot be changed.", "欄位 %s 不可變更。"}
 	sayTwice       = sentence{"The parameter %s stands more than once.", "參數 %s 重複出現。"}
