@@ -53,7 +53,7 @@ func (r Report) charts() []template.HTML {
 		return all
 	}
 	charts := []chart{
-		{title: "In line", lines: []chartLine{{"waiting", values(func(s Second) float64 { return float64(s.Waiting) }), true}}},
+		{title: "In line", lines: []chartLine{{"with a place, and not inside yet", values(func(s Second) float64 { return float64(s.Waiting) }), true}}},
 		{title: "Inside", lines: []chartLine{{"surely inside", values(func(s Second) float64 { return float64(s.Inside) }), true}}, bound: max(0, float64(r.Limits.Capacity)), named: "capacity"},
 		{title: "Each second", lines: []chartLine{
 			{"joined", values(func(s Second) float64 { return float64(s.Joins) }), false},

@@ -63,7 +63,7 @@ type Second struct {
 	Entries  int64   `json:"entries"`
 	Requests int64   `json:"requests"`
 	Errors   int64   `json:"errors"`
-	Waiting  int64   `json:"waiting"` // at its end
+	Waiting  int64   `json:"waiting"` // with a place and not inside, at its end; bots never go
 	Inside   int64   `json:"inside"`  // the most that surely were at once
 	P50      float64 `json:"p50"`     // latency, all kinds
 	P99      float64 `json:"p99"`

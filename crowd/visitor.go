@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"cmp"
 	"encoding/base64"
 	"math/rand/v2"
 	"strings"
@@ -215,5 +216,5 @@ func (v *visitor) forge(t *Target) (header string, number int64) {
 	default: // cut off
 		signature = signature[:len(signature)/2]
 	}
-	return name + "=" + head + "." + payload + "." + signature, c.Number
+	return name + "=" + head + "." + payload + "." + signature, cmp.Or(c.Number, v.number) // a drawn ticket names no number
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -89,7 +90,7 @@ func newLoadtestFlags(cmd *cobra.Command, environ []string) *loadtestFlags {
 	flags.Float64Var(&f.plan.Bots, "bots", 0.02, "the `share` that keeps no cookies and asks again and again")
 	flags.Float64Var(&f.plan.Forgers, "forgers", 0.01, "the `share` that tries worthless tickets now and then")
 
-	flags.IntVar(&f.target.Networks, "networks", 0, "how `many` addresses they come from; 0: one for each 50 visitors over loopback, else 1")
+	flags.IntVar(&f.target.Networks, "networks", 0, "how `many` addresses they come from; 0: one for each 50 visitors where they are told, or over 127.0.0.1 on Linux, else 1")
 	flags.BoolVar(&f.target.Forwarded, "forwarded", false, "tell those addresses by X-Forwarded-For; the gateway must trust this machine as a proxy")
 	flags.IntVar(&f.target.Connections, "connections", 256, "requests under way at once, at most")
 	flags.DurationVar(&f.target.Timeout, "timeout", 30*time.Second, "how `long` an answer may take")
@@ -190,6 +191,9 @@ func (f *loadtestFlags) run(cmd *cobra.Command, address string) error {
 		run.Limits = func(ctx context.Context) (crowd.Limits, error) { return f.asked(ctx, target.Activity()) }
 	}
 	standing, err := run.Go(ctx)
+	if isTerminal(cmd.ErrOrStderr()) {
+		fmt.Fprintln(cmd.ErrOrStderr()) // what was shown in place stays
+	}
 	if kept != nil {
 		err = errors.Join(err, kept.Close())
 	}
@@ -228,7 +232,7 @@ func (f *loadtestFlags) complete(address string) (err error) {
 	}
 	if f.target.Networks == 0 {
 		f.target.Networks = 1
-		if f.target.Forwarded || strings.HasPrefix(address, "http://127.0.0.1:") {
+		if f.target.Forwarded || runtime.GOOS == "linux" && strings.HasPrefix(address, "http://127.0.0.1:") {
 			f.target.Networks = min(4096, 1+f.plan.Arrivals.Count()/50)
 		}
 	}
