@@ -120,6 +120,9 @@ func (l *life) held(e *Event, limits Limits) {
 	if l.place.number == 0 {
 		l.place.number = e.Number
 	}
+	if e.Kind == Enter && e.Unavailable { // it may have entered, as with an answer that was lost
+		l.over = true
+	}
 	switch {
 	case e.State == Ready || e.Lapsed:
 		if !l.turned {
