@@ -45,8 +45,10 @@ func keyring(ctx context.Context, store admission.Store, configured []config.Key
 }
 
 // lookAtKeysEvery is how often a gateway looks whether the keys in the store
-// are still those it knows.
-const lookAtKeysEvery = 5 * time.Second
+// are still those it knows. Two looks are less than a line settles for: where a
+// store lost all and a gateway starts anew, another brings it the old keys
+// before it may give anyone a second place.
+const lookAtKeysEvery = time.Second
 
 // shareKeys keeps the keys of all gateways the same, until ctx ends: it gives a
 // store that lost them its own back, and takes up those that others made.
@@ -68,7 +70,7 @@ func (g *gateway) shareKeys(ctx context.Context) error {
 }
 
 func (g *gateway) takeUpKeys(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookAtKeysEvery)
+	ctx, cancel := context.WithTimeout(ctx, 5*lookAtKeysEvery)
 	defer cancel()
 	ring, kept, err := keyring(ctx, g.store, nil, g.keys)
 	if err != nil {
