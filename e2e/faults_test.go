@@ -44,7 +44,7 @@ var faultyLimits = loadtest.Limits{Capacity: 20, RatePerHour: 36_000, Burst: 5, 
 func openSite(t *testing.T, gateways int, store string) *site {
 	t.Helper()
 	s := &site{shop: openShop(t)}
-	more := []string{"log: {access: false}"}
+	more := []string{"log: {access: false}", `keys: [{kid: k1, secret: "a signing key of at least 32 bytes"}]`}
 	switch store {
 	case "redis":
 		s.redis = redistest.Single(t)
