@@ -199,7 +199,7 @@ func TestPackage_TheUnitIsSound(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	unit := filepath.Join(dir, "ropeline.service")
-	write(t, unit, strings.ReplaceAll(example(t, "systemd", "ropeline.service"), "/usr/local/bin/ropeline", binary))
+	write(t, unit, strings.ReplaceAll(example(t, "systemd", "ropeline.service"), "/usr/bin/ropeline", binary))
 	said := tool(t, dir, "systemd", "systemd-analyze", "verify", unit)
 	if strings.Contains(said, unit) || strings.Contains(said, "ropeline.service:") {
 		t.Errorf("systemd-analyze verify:\n%s", said)

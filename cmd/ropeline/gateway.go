@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -123,23 +124,30 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		log.Warn("config", zap.String("warning", w.String()))
 	}
 
-	public, err := listen("listen.http", loaded.Listen.HTTP)
+	passed, err := passedSockets()
+	if err != nil {
+		return err
+	}
+	public, err := passed.listen("http", loaded.Listen.HTTP)
 	if err != nil {
 		return err
 	}
 	defer public.Close()
 	var secure, admin, queue net.Listener
 	for _, l := range []struct {
-		key, address string
-		to           *net.Listener
-	}{{"listen.https", loaded.Listen.HTTPS, &secure}, {"listen.admin", loaded.Listen.Admin, &admin}, {"listen.api", loaded.Listen.API, &queue}} {
+		name, address string
+		to            *net.Listener
+	}{{"https", loaded.Listen.HTTPS, &secure}, {"admin", loaded.Listen.Admin, &admin}, {"api", loaded.Listen.API, &queue}} {
 		if l.address == "" {
 			continue
 		}
-		if *l.to, err = listen(l.key, l.address); err != nil {
+		if *l.to, err = passed.listen(l.name, l.address); err != nil {
 			return err
 		}
 		defer (*l.to).Close()
+	}
+	if err := passed.rest(); err != nil {
+		return err
 	}
 	var quic net.PacketConn // stays nil, and no interface to a nil
 	if loaded.Listen.HTTP3 {
@@ -281,6 +289,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 		g.log.Info("listening", zap.String("listener", "https"), zap.Stringer("address", https.Listener.Addr()), zap.Bool("http3", https.QUIC != nil))
 	}
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
+	parts.Go(func() error { return g.watchdog(roomsEnd, admin) })
 	parts.Go(func() error { return g.shareKeys(stopping) })
 	parts.Go(func() error { return g.webhooks.Run(roomsEnd) })
 	if g.catalog != nil {
@@ -290,10 +299,12 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	}
 	g.health.Ready(true)
 	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", public.Addr()), zap.String("version", version()))
+	g.notify(daemon.SdNotifyReady)
 
 	context.AfterFunc(stopping, func() {
 		stopSignals() // a second signal ends the process at once
 		g.health.Ready(false)
+		g.notify(daemon.SdNotifyStopping)
 		g.page.EndStreams() // they would last as long as drain.grace
 	})
 	err := parts.Wait()
@@ -366,7 +377,9 @@ func (g *gateway) reloadOnDemand(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-hangups:
+			g.notify(daemon.SdNotifyReloading)
 			_ = g.reload(ctx, "signal") // the log has said why not
+			g.notify(daemon.SdNotifyReady)
 		case <-changes:
 			_ = g.reload(ctx, "file")
 		}
