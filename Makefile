@@ -53,6 +53,14 @@ soak: ## Serve a crowd for MINUTES=30, and check that nothing grows
 sheets: ## Photograph the waiting page in every state, and the console, into docs/sheets
 	go test -count 1 -run '^(TestLook|TestConsole)$$' ./e2e -sheets $(CURDIR)/docs/sheets
 
+.PHONY: deb
+deb: ## Make a Debian package in dist/
+	@./packaging/deb
+
+.PHONY: release
+release: ## Make archives of a release in dist/, with checksums and bills of materials
+	@./packaging/release
+
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -17,7 +17,7 @@ func serve(t *testing.T, health *api.Health) *httptest.Server {
 	mux.HandleFunc("GET /health", health.ServeHealth)
 	mux.HandleFunc("GET /livez", health.ServeLive)
 	mux.HandleFunc("GET /readyz", health.ServeReady)
-	server := httptest.NewServer(api.Guard(func() []string { return []string{"ops.example"} }, mux))
+	server := httptest.NewServer(api.Guard(func() []string { return []string{"ops.example", "10.0.0.2"} }, mux))
 	t.Cleanup(server.Close)
 	return server
 }
@@ -87,6 +87,7 @@ func TestGuard_RefusesHostsItDoesNotKnow(t *testing.T) {
 	for host, want := range map[string]int{
 		"": 200, "localhost": 200, "localhost:8081": 200, "127.0.0.1": 200, "[::1]:8081": 200, "OPS.example:80": 200,
 		"evil.example": 403, "localhost.evil.example": 403, "10.0.0.1": 403, "ops.example.evil": 403,
+		"10.0.0.2:8081": 200, "10.0.0.3": 403,
 	} {
 		if got, _ := get(t, server.URL+"/livez", host); got != want {
 			t.Errorf("host %q: got %d, want %d", host, got, want)

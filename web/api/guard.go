@@ -29,7 +29,7 @@ func known(host string, hosts []string) bool {
 	}
 	name = strings.ToLower(strings.Trim(name, "[]"))
 	if address, err := netip.ParseAddr(name); err == nil {
-		return address.IsLoopback()
+		return address.IsLoopback() || slices.Contains(hosts, name)
 	}
 	return name == "localhost" || slices.Contains(hosts, name)
 }
