@@ -63,6 +63,7 @@ func cloudflareOf(s admission.Status) cloudflare {
 		IsEventActive: before || !over && !s.EndsAt.IsZero(), IsEventPrequeueing: before,
 		WaitTimeFormatted: "unavailable", TimeUntilEventStartInEng: "unavailable", TimeUntilEventEndInEng: "unavailable",
 	}
+	c.ShuffleAtEventStart = before && s.Draw.Commitment != "" && s.Draw.Seed == "" // the seed is told when it is done
 	if over {
 		c.QueueingMethod = "reject"
 	}

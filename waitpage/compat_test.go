@@ -70,6 +70,13 @@ func TestCompat_TellsEachState(t *testing.T) {
 			s.State, s.Wait, s.StartsAt = admission.StateBefore, admission.Wait{}, at.Add(61*time.Second)
 		},
 			`"isEventPrequeueing":true,"timeUntilEventStart":2,"timeUntilEventStartFormatted":"2 minutes"`, 200},
+		"before a draw": {func(s *admission.Status) {
+			s.State, s.Draw = admission.StateBefore, admission.Proof{Commitment: "c", Indexed: true}
+		}, `"shuffleAtEventStart":true`, 200},
+		"a draw that waits for its value": {func(s *admission.Status) {
+			s.State, s.Draw = admission.StateDrawing, admission.Proof{Commitment: "c", N: 64, Source: "the lottery"}
+		}, `"shuffleAtEventStart":true`, 200},
+		"drawn":       {func(s *admission.Status) { s.Draw = admission.Proof{Commitment: "c", N: 64, Seed: "s"} }, `"shuffleAtEventStart":false`, 200},
 		"ending":      {func(s *admission.Status) { s.EndsAt = at.Add(time.Minute) }, `"timeUntilEventEnd":1,"timeUntilEventEndFormatted":"1 minute"`, 200},
 		"not known":   {func(s *admission.Status) { s.Wait = admission.Wait{} }, `"waitTimeKnown":false,"waitTime":0`, 200},
 		"full":        {func(s *admission.Status) { s.State = admission.StateFull }, `"queueIsFull":true`, 503},
