@@ -187,8 +187,9 @@ func (r *Room) held(v *view, held *ticket, now Instant, entry Entry, err error) 
 	}
 	verdict := r.hold(v, held, now, HoldWaiting)
 	s := &verdict.Status
-	s.Pass, s.Position, s.PollAfter = PassIsHeld, entry.Position, jitter(r.settings.Load().Poll.Min)
-	s.PollMax = max(s.PollAfter, min(s.PollMax, v.Limits.Claim/2))
+	s.Pass, s.Position = PassIsHeld, entry.Position
+	// Who does not ask within a claim is awaited no more.
+	s.PollAfter, s.PollMax = r.settings.Load().Poll.after(Wait{}, s.Position, v.waiting.count+v.Awaited, v.Limits.Claim)
 	if entry.Called || entry.Outcome == EntryAdmitted { // to ask to enter is to be in
 		s.State, s.Position = StateReady, 0
 	}

@@ -35,6 +35,9 @@ func TestHolder_WaitsBeforeTheLineAndEntersByItself(t *testing.T) {
 		if s := v.Status; v.Pass || s.State != admission.StateWaiting || s.Position != 1 || s.Number != 0 || s.Pass != admission.PassIsHeld {
 			t.Fatalf("a holder who finds no seat: %+v", v)
 		}
+		if s := v.Status; s.PollAfter > 3*time.Second || s.PollMax > demoLimits().Claim/3 {
+			t.Fatalf("a holder is to ask again in %v, %v at most; it is awaited for %v", s.PollAfter, s.PollMax, demoLimits().Claim)
+		}
 		time.Sleep(time.Second)
 		if s := other.peek().Status; s.Position != 2 || s.QueueLength != 2 {
 			t.Fatalf("who waits behind a holder is told %+v, want position 2 of 2", s)
