@@ -2,6 +2,7 @@ package admissiontest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ type record struct {
 
 	live     map[string]admission.Admission // tokens that pass
 	entrants map[place]string               // A: who entered with a number
-	over     map[string]bool                // A: sessions that ended
+	over     map[string]admission.Instant   // A: sessions that ended, by when their holders may begin another
 	claims   map[int64]bool                 // O: turns as last read
 	uses     map[string]map[string]bool     // A: sessions that began by each pass, by visitor and furthest end
 
@@ -43,7 +44,7 @@ const hour = int64(time.Hour / time.Microsecond)
 func newRecord(t reporter) *record {
 	return &record{
 		reporter: t, given: map[place]string{}, highest: map[int64]int64{}, batches: map[string][]admission.Place{},
-		live: map[string]admission.Admission{}, entrants: map[place]string{}, over: map[string]bool{}, claims: map[int64]bool{},
+		live: map[string]admission.Admission{}, entrants: map[place]string{}, over: map[string]admission.Instant{}, claims: map[int64]bool{},
 		uses: map[string]map[string]bool{},
 	}
 }
@@ -192,7 +193,7 @@ func (r *record) admit(h admission.Head, at place, a admission.Admission) {
 		again = false // another use of a pass
 	}
 	switch {
-	case r.over[a.Visitor]:
+	case h.Now < r.over[a.Visitor]:
 		r.Fatalf("A: %s entered again after leaving", a.Visitor)
 	case again && a.Until+admission.Instant(admission.SessionGrace.Microseconds()) > h.Now &&
 		(a.Number != before.Number || a.Max != before.Max || a.Until < before.Until):
@@ -256,7 +257,7 @@ func (r *record) renewed(h admission.Head, visitor string, e admission.Entry) {
 	if e.Outcome != admission.EntryAdmitted {
 		return
 	}
-	if r.over[visitor] {
+	if h.Now < r.over[visitor] {
 		r.Fatalf("A: the session of %s was renewed after it was left", visitor)
 	}
 	if before, ok := r.live[visitor]; ok && (e.Admission.Until < before.Until || e.Admission.Max != before.Max) {
@@ -269,8 +270,11 @@ func (r *record) renewed(h admission.Head, visitor string, e admission.Entry) {
 }
 
 func (r *record) left(visitor string) {
-	if a, inside := r.live[visitor]; inside && (a.Number > 0 || a.Until.Add(admission.SessionGrace) > r.now) {
-		r.over[visitor] = true // by a pass, who left after the session may begin another
+	switch a, inside := r.live[visitor]; {
+	case inside && a.Number > 0:
+		r.over[visitor] = math.MaxInt64 // its number buys nothing
+	case inside && a.Until.Add(admission.SessionGrace) > r.now:
+		r.over[visitor] = a.Max.Add(admission.SessionGrace) // its pass may, when no token can be left
 	}
 	delete(r.live, visitor)
 }
