@@ -74,7 +74,7 @@ func TestConsole(t *testing.T) {
 		crowd.people.Wait()
 		h := crowd.history
 		h.mu.Lock()
-		entries, most := h.entries, int64(0)
+		entries, joins, most := h.entries, h.joins, int64(0)
 		for n := range h.holders {
 			most = max(most, n)
 		}
@@ -89,6 +89,28 @@ func TestConsole(t *testing.T) {
 		for _, wrong := range h.wrongs {
 			t.Error(wrong)
 		}
+		// The record is written a little later, and the report has it all.
+		eventually(t, "the report has everyone", func() bool {
+			p.Run(`location.hash = "#/7/report"; document.querySelector(".spans button")?.click(); true`)
+			p.Wait("the report is shown", `document.querySelector("main h1").textContent === "Spring drop: report" && document.querySelectorAll(".history .chart").length === 5`)
+			return p.figure("Admitted") == entries
+		})
+		if got := p.figure("Came"); got < joins {
+			t.Errorf("the report says %d came, the crowd saw %d", got, joins)
+		}
+		p.Wait("it tells who changed what", `[...document.querySelectorAll(".changes li")].length > 8 && document.querySelector(".changes").textContent.includes("operator@shop")`)
+		p.Run(`window.got = null; Promise.all([...document.querySelectorAll(".downloads a")].map(async a => { const r = await fetch(a.href); return r.status + " " + await r.text(); })).then(all => { got = all; }); true`)
+		p.Wait("the files are there", `got !== null`)
+		files, err := evaluate[[]string](p.tab, `got`)
+		if err != nil || len(files) != 4 {
+			t.Fatalf("%d files, %v", len(files), err)
+		}
+		for i, want := range []string{fmt.Sprintf("admissions,%d\n", entries), "at,entries,", "activity.pause", `"out_of_order"`} {
+			if !strings.HasPrefix(files[i], "200 ") || !strings.Contains(files[i], want) {
+				t.Errorf("file %d has no %q: %.300s", i, want, files[i])
+			}
+		}
+		p.line(7)
 		var told lineStatus
 		caller{base: second.Admin, token: operatorToken(t, second, "viewer")}.must(t, &told, "GET", "/api/v1/admin/activities/7/status", "")
 		eventually(t, "the page shows the line's length", func() bool { return p.figure("In line") == int(told.Queue.Length) })
@@ -119,7 +141,7 @@ func (p desk) logIn(token string) {
 func (p desk) line(id int64) {
 	p.t.Helper()
 	p.Run(fmt.Sprintf(`location.hash = "#/%d"; true`, id))
-	p.Wait("the line is shown", `document.querySelectorAll(".figures b").length === 4 && document.querySelector(".figures b").textContent !== ""`)
+	p.Wait("the line is shown", `document.querySelectorAll(".settings .value").length === 7 && document.querySelector(".figures b").textContent !== ""`)
 }
 
 // text reads one of the page's figures.
@@ -432,6 +454,10 @@ func consoleForAll(t *testing.T, b *browser, first, _ *gateway) {
 	p.line(7)
 	p.Wait("the charts are drawn", `document.querySelectorAll("path.line[d^=M]").length >= 4`)
 	look("line")
+	p.Run(`location.hash = "#/7/report"; true`)
+	p.Wait("the report is shown", `document.querySelectorAll(".history .chart").length === 5`)
+	look("report")
+	p.line(7)
 	for _, change := range []string{"mode", "rate", "message", "start"} {
 		p.press("Change the " + change)
 		if change == "start" {

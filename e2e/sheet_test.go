@@ -71,16 +71,34 @@ func photographConsole(t *testing.T, b *browser, g *gateway) {
 		t.Fatal(err)
 	}
 	p := openConsole(t, b, g, "operator")
-	p.line(7)
-	p.Wait("a minute is drawn", `document.querySelector(".frame svg path.line").getAttribute("d").split("L").length > 60`)
-	for name, width := range map[string]int64{"console": 1280, "console-phone": 390} {
-		for _, scheme := range []string{"light", "dark"} {
-			p.viewport(width, 800, scheme)
-			quality := int64(70)
-			file := filepath.Join(*sheets, name+"-"+scheme+".webp")
-			if err := os.WriteFile(file, shoot(p.tab, scheme, page.CaptureScreenshotParams{Format: "webp", Quality: &quality}), 0o644); err != nil {
-				t.Fatal(err)
-			}
+	keep := func(name string, width int64, scheme string) {
+		p.viewport(width, 800, scheme)
+		quality := int64(70)
+		photo := shoot(p.tab, scheme, page.CaptureScreenshotParams{Format: "webp", Quality: &quality})
+		if err := os.WriteFile(filepath.Join(*sheets, "console-"+name+".webp"), photo, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
+	p.line(7)
+	p.press("Change the message")
+	p.fill("textarea", "One pair for each person. Thank you for waiting.")
+	p.press("Put in force")
+	p.inForce("Message", "One pair for each person. Thank you for waiting.")
+	p.Wait("some of the minutes are drawn", `document.querySelector(".frame svg path.line").getAttribute("d").split("L").length > 100`)
+	p.Wait("the change is told", `document.querySelector(".changes li") !== null`)
+	keep("light", 1280, "light")
+	keep("dark", 1280, "dark")
+	keep("phone", 390, "light")
+	p.viewport(1280, 800, "light")
+	p.press("Change the rate")
+	p.fill("input", "2")
+	p.effect("Rate 10 per second → 120 per minute", "for the last of")
+	keep("change", 1280, "light")
+	p.press("Cancel")
+	p.Run(`location.hash = "#/7/report"; true`)
+	p.Wait("the report is shown", `document.querySelectorAll(".history .chart").length === 5`)
+	keep("report", 1280, "light")
+	p.Run(`location.hash = "#/"; true`)
+	p.Wait("the lines are shown", `document.querySelectorAll(".lines li").length === 2`)
+	keep("overview", 1280, "light")
 }

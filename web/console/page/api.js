@@ -55,5 +55,8 @@ export const logOut = () => send("DELETE", "login");
 // health is how the gateway and what it leans on are.
 export const health = async signal => (await fetch("/health", { cache: "no-store", signal })).json();
 
+// link is where the browser itself gets an answer of the admin API, to keep it.
+export const link = path => "/console/api/v1/" + path;
+
 const activities = "admin/activities/";
 export const activity = id => activities + id;

@@ -27,6 +27,9 @@ export const sentence = c => {
   return verb + (parts.length ? ": " + parts.join(", ") : "");
 };
 
+// item is a change in a list.
+export const item = c => el("li", {}, el("b", {}, sentence(c)), el("span", { class: "soft" }, `${c.actor}, ${c.role} · ${when(c.at)}`));
+
 export const changes = ({ id, signal }) => {
   const list = el("ol", { class: "changes" });
   const note = el("p", { class: "soft" });
@@ -34,7 +37,7 @@ export const changes = ({ id, signal }) => {
   const read = async () => {
     try {
       const { changes } = await ask("GET", "admin/audit?limit=8&activity_id=" + id, undefined, signal);
-      list.replaceChildren(...changes.map(c => el("li", {}, el("b", {}, sentence(c)), el("span", { class: "soft" }, `${c.actor}, ${c.role} · ${when(c.at)}`))));
+      list.replaceChildren(...changes.map(item));
       text(note, changes.length ? "" : "Nothing yet.");
     } catch (e) {
       if (e.name === "AbortError") return;

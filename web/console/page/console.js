@@ -5,6 +5,7 @@ import { beat } from "./clock.js";
 import { atMinute, milliseconds } from "./words.js";
 import { glance } from "./glance.js";
 import { line } from "./line.js";
+import { report } from "./report.js";
 
 const main = document.getElementById("main");
 const head = document.getElementById("head");
@@ -39,7 +40,7 @@ const open = (title, build) => {
 const route = me => {
   const [id, part] = location.hash.replace(/^#\/?/, "").split("/");
   const view = { me, main, trying, may: role => ranks.indexOf(me.role) >= ranks.indexOf(role), title: t => { document.title = t + " · Ropeline"; } };
-  if (/^[1-9][0-9]*$/.test(id)) open("Activity " + id, signal => line({ ...view, id, part, signal }));
+  if (/^[1-9][0-9]*$/.test(id)) open("Activity " + id, signal => (part === "report" ? report : line)({ ...view, id, signal }));
   else open("Activities", signal => glance({ ...view, signal }));
   scrollTo(0, 0);
 };

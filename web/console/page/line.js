@@ -54,7 +54,7 @@ export const line = ({ main, id, trying, signal, may, me, title }) => {
     el("nav", { "aria-label": "Where you are" }, el("a", { href: "#/" }, "Activities")),
     el("div", { class: "title" },
       part("name", "h1"), part("state", "span", { class: "pill", role: "status" }),
-      el("span", { class: "spacer" }), set.buttons),
+      el("span", { class: "spacer" }), el("a", { href: `#/${id}/report` }, "Report and history"), set.buttons),
     part("whose", "p", { class: "soft" }),
     part("notice", "p", { class: "notice", hidden: true, role: "status" }),
     el("dl", { class: "figures" },
@@ -84,7 +84,7 @@ export const line = ({ main, id, trying, signal, may, me, title }) => {
     text(parts.notice, notice);
     parts.notice.hidden = !notice;
     text(parts.length, count(q.queue_length));
-    text(parts.people, `${count(l.turns)} of them with a turn · ${count(l.absent)} more absent`);
+    text(parts.people, `${count(l.turns)} of them with a turn` + (l.absent ? ` · ${count(l.absent)} more absent` : ""));
     text(parts.wait, wait(l.wait));
     text(parts.rate, "Rate: " + rate(l.rate_per_hour));
     text(parts.inside, count(q.active_users) + (l.capacity ? " of " + count(l.capacity) : ""));
