@@ -31,7 +31,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each comparison")
 	seconds := flag.Int("seconds", 4, "seconds of load in a round, for each side")
 	binary := flag.String("gateway", "bin/ropeline", "the gateway to measure")
-	only := flag.String("only", "", "measure one part alone: wire, edges, api, redis, process or million")
+	only := flag.String("only", "", "measure one part alone: wire, edges, api, redis, console, process or million")
 	caddy := flag.String("caddy", "caddy", "the Caddy to measure against")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -52,6 +52,7 @@ func run(ctx context.Context, only, binary, caddy string, rounds int, each time.
 		{"edges", func() error { return overEdges(ctx, binary, caddy, rounds, each) }},
 		{"api", func() error { return overAPI(ctx, binary, rounds, each) }},
 		{"redis", func() error { return overRedis(ctx, binary, rounds, each) }},
+		{"console", func() error { return overConsole(ctx, binary, rounds, each) }},
 		{"process", func() error { return inProcess(ctx) }},
 		{"million", func() error { return overMillion(ctx, binary, min(rounds, 3)) }},
 	}
