@@ -21,6 +21,7 @@ import (
 // TestConsole looks at the console of two gateways on one Redis and PostgreSQL,
 // while a crowd stands in their line.
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	redis, database := redistest.Single(t), postgrestest.Single(t)
 	yaml := settings(openShop(t), "capacity: 15, rate: 10/s, absence: 20s, claim: 5s, session: {idle: 30s, max: 10m}",
 		operators, "log: {access: false}",
@@ -41,6 +42,7 @@ func TestConsole(t *testing.T) {
 		is   func(*testing.T, *browser, *gateway, *gateway)
 	}{
 		{"every action works, on both gateways, and is audited", everyActionWorks},
+		{"an admin resets", adminResets},
 		{"a viewer cannot act", viewerCannotAct},
 		{"another tenant sees nothing", otherTenantSeesNothing},
 		{"a login ends with its token", loginEnds},
@@ -245,7 +247,7 @@ func everyActionWorks(t *testing.T, b *browser, first, second *gateway) {
 		other.inForce(name, c.shows)
 	}
 	p.press("Change the mode")
-	p.press("Back to the file's")
+	p.press("Take it back")
 	p.inForce("Mode", "Automatic")
 	other.inForce("Mode", "Automatic")
 
@@ -279,11 +281,35 @@ func everyActionWorks(t *testing.T, b *browser, first, second *gateway) {
 
 	for _, undo := range []string{"capacity", "rate", "message", "start", "end", "left to sell"} {
 		p.press("Change the " + undo)
-		p.press("Back to the file's")
+		p.press("Take it back")
 		p.Wait("the dialog is closed", `!document.getElementById("dialog").open`)
 	}
 	p.inForce("Capacity", "15")
 	p.inForce("Left to sell", "not counted")
+}
+
+// An admin ends a line for good; nobody is asked to think twice by the API.
+func adminResets(t *testing.T, b *browser, first, _ *gateway) {
+	newcomer := newVisitor(t, first)
+	newcomer.Open(t, "/winter")
+	operator := openConsole(t, b, first, "operator")
+	operator.line(8)
+	if n, err := evaluate[int](operator.tab, `[...document.querySelectorAll("button")].filter(b => b.textContent === "Reset the line").length`); err != nil || n != 0 {
+		t.Errorf("an operator is shown %d buttons that reset, %v", n, err)
+	}
+	p := openConsole(t, b, first, "admin")
+	p.line(8)
+	p.press("Reset the line")
+	p.effect("Every place and turn ends, for good", "inside stay")
+	p.press("Reset, for good")
+	p.Wait("the dialog is closed", `!document.getElementById("dialog").open`)
+	var audit struct {
+		Changes []struct{ Actor, Action string }
+	}
+	eventually(t, "the audit has it", func() bool {
+		caller{base: first.Admin, token: operatorToken(t, first, "viewer")}.must(t, &audit, "GET", "/api/v1/admin/audit?activity_id=8", "")
+		return len(audit.Changes) == 1 && audit.Changes[0].Action == "activity.reset" && audit.Changes[0].Actor == "admin@shop"
+	})
 }
 
 func viewerCannotAct(t *testing.T, b *browser, first, _ *gateway) {

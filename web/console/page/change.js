@@ -126,14 +126,20 @@ const kinds = {
   },
 };
 
-// change opens the dialog for a change. inputs is nil where there is nothing to
-// choose: body then has what would change.
-const change = ({ id, title, inputs, body, confirm, send, back, done }) => {
+// change opens the dialog for a change: body has what would change, of inputs
+// where there is something to choose. told has what it leads to, where the gateway
+// is not to be asked for that.
+const change = ({ id, title, inputs, body, told, confirm, send, back, done }) => {
   const effect = el("div", { class: "effect", role: "status" });
   const problem = el("p", { class: "problem", role: "alert" });
   const submit = el("button", {}, confirm);
   let asked = 0, asking = null;
+  // What stays the same is not said again to who listens.
+  const tell = (...lines) => {
+    if (lines.map(l => l.textContent).join("") !== effect.textContent) effect.replaceChildren(...lines);
+  };
   const preview = async () => {
+    if (told) { tell(...told().map(s => el("p", {}, s))); return; }
     const turn = ++asked, wanted = body();
     if (asking) asking.abort();
     asking = new AbortController();
@@ -144,7 +150,7 @@ const change = ({ id, title, inputs, body, confirm, send, back, done }) => {
       if (turn !== asked) return;
       const lead = Object.keys(kinds).filter(k => kinds[k].told(f.now) !== kinds[k].told(f.then))
         .map(k => el("p", { class: "lead" }, `${kinds[k].name} `, el("s", {}, kinds[k].told(f.now)), " → ", el("b", {}, kinds[k].told(f.then))));
-      effect.replaceChildren(...lead, ...(lead.length ? effects(f) : ["This changes nothing."]).map(s => el("p", {}, s)));
+      tell(...lead, ...(lead.length ? effects(f) : ["This changes nothing."]).map(s => el("p", {}, s)));
       text(problem, "");
     } catch (e) {
       if (e.name === "AbortError" || turn !== asked) return;
@@ -170,7 +176,7 @@ const change = ({ id, title, inputs, body, confirm, send, back, done }) => {
       submit.disabled = false;
     }
   };
-  form.addEventListener("submit", e => { e.preventDefault(); run(() => send(body())); });
+  form.addEventListener("submit", e => { e.preventDefault(); run(() => send(body && body())); });
   let timer = 0;
   form.addEventListener("input", () => { clearTimeout(timer); submit.disabled = true; timer = setTimeout(preview, 200); });
   // What it leads to changes with the line.
@@ -206,7 +212,7 @@ export const settings = ({ id, may, again }) => {
         id, title: "Change the " + kind.name.toLowerCase(), inputs, confirm: "Put in force", done,
         body: () => { const v = inputs.read(); return v === undefined ? undefined : { [key]: v }; },
         send: key === "left" ? body => ask("POST", path + "/stock", body) : over,
-        back: changed && { name: "Back to the file's", send: () => over({ [key]: null }) },
+        back: changed && { name: "Take it back", send: () => over({ [key]: null }) },
       });
     };
     const button = acts && el("button", { type: "button", class: "quiet", "aria-label": "Change the " + kind.name.toLowerCase(), onclick: open }, "Change");
@@ -215,11 +221,21 @@ export const settings = ({ id, may, again }) => {
   });
   const pause = acts && el("button", { type: "button", disabled: true, onclick: () => {
     const held = live.line.mode === "hold";
+    const made = held && live.overrides.mode === null; // paused as it was made, which the API takes back too
     change({
+      told: made ? () => ["Visitors are let in again."] : undefined,
       id, title: held ? "Resume" : "Pause", confirm: held ? "Resume" : "Pause now", done,
       body: () => ({ mode: held ? null : "hold" }), send: () => ask("POST", path + (held ? "/resume" : "/pause")),
     });
   } }, "Pause");
+  const reset = may("admin") && el("button", { type: "button", class: "quiet", onclick: () => change({
+    id, title: "Reset the line", confirm: "Reset, for good", done,
+    told: () => [
+      `Every place and turn ends, for good: ${people(live.line.waiting + live.line.turns)} in line become new visitors and join at the end.`,
+      `${people(live.queue_metrics.active_users)} inside stay.`,
+    ],
+    send: () => ask("POST", path + "/reset"),
+  }) }, "Reset the line");
   const show = next => {
     live = next;
     for (const r of rows) {
@@ -237,6 +253,7 @@ export const settings = ({ id, may, again }) => {
   };
   const node = el("section", { class: "settings", "aria-labelledby": "settings" },
     el("h2", { id: "settings" }, "In force"), el("dl", {}, rows.map(r => r.node)),
+    reset && el("p", { class: "last" }, reset),
     !acts && el("p", { class: "soft" }, "You may look, and not change."));
   return { node, buttons: pause || "", show };
 };

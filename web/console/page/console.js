@@ -63,15 +63,15 @@ const health = signal => {
 const loggedIn = me => {
   const over = new AbortController();
   head.hidden = false;
-  const until = (new Date(me.expires_at) - Date.now()) / 1000;
   text(document.getElementById("who"), me.subject + ", " + me.role + (me.tenant_id ? " of " + me.tenant_id : "") + " · until " + atMinute(new Date(me.expires_at)));
   const end = said => {
     over.abort();
     head.hidden = true;
     logIn(said);
   };
-  api.onEnd(() => end("Your login has ended. Log in again to go on."));
-  if (until < 2 ** 31 / 1000) setTimeout(() => over.signal.aborted || end("Your login has ended. Log in again to go on."), Math.max(0, until) * 1000);
+  api.onEnd(() => over.signal.aborted || end("Your login has ended. Log in again to go on."));
+  // A view that asks nothing would never notice the end of the login.
+  beat(5000, () => trying(() => api.ask("GET", "admin/whoami", undefined, over.signal)), over.signal);
   document.getElementById("logout").addEventListener("click", () => trying(async () => {
     await api.logOut();
     end("You are logged out.");

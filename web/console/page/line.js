@@ -14,6 +14,7 @@ const since = (kept, seconds) => {
   for (const s of seconds) {
     const last = kept.at(-1);
     const at = s.at / 1000, passed = last ? (at - last.at) / 1000 : 0;
+    if (last && passed <= 0) continue; // two who asked at once were told the same
     const per = name => (last && passed < 3.5 && s[name] >= last[name] ? (s[name] - last[name]) / passed : null);
     kept.push({ ...s, at, arrivals: per("joined"), releases: per("released"), admissions: per("admitted") });
   }
