@@ -66,6 +66,35 @@ func TestMany_GatewaysShareOneLineThroughKillsAndALostStore(t *testing.T) {
 	}
 }
 
+// A gateway that starts on a Redis that has just lost everything makes keys of
+// its own. It has those of the others before it takes a newcomer, or everyone
+// with a ticket would be one to it.
+func TestMany_AGatewayThatStartsOnAnEmptyStoreTakesUpTheOthersKeys(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Single(t)
+	yaml := settings(openShop(t), "capacity: 1, session: {idle: 10m}", fmt.Sprintf("store: {type: redis, redis: {addresses: [%q]}}", redis.Addr))
+	gates := []*gateway{start(t, yaml), start(t, yaml)}
+	newVisitor(t, gates[0]).Enter(t)
+	waiting := newVisitor(t, gates[0])
+	place := waiting.Join(t)
+
+	gates[1].Kill()
+	redis.Do(t.Context(), "FLUSHALL")
+	gates[1].Restart()
+	waiting.base = gates[1].Public
+	eventually(t, "the new gateway knows the place", func() bool {
+		a, err := waiting.do(t.Context(), http.MethodGet, drop, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := a.status()
+		if err != nil || s.Number != place.Number && (s.Number != 0 || !s.Unavailable) {
+			t.Fatalf("who waits with number %d got %d %s", place.Number, a.Code, a.Body)
+		}
+		return !s.Unavailable
+	})
+}
+
 // While Redis is away newcomers get what the activity's file says: the page, or
 // the shop. Nobody else notices, and when it is back they join by themselves.
 func TestMany_NewcomersWhileRedisIsAway(t *testing.T) {

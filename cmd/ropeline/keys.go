@@ -45,22 +45,39 @@ func keyring(ctx context.Context, store admission.Store, configured []config.Key
 }
 
 // lookAtKeysEvery is how often a gateway looks whether the keys in the store
-// are still those it knows. Two looks are less than a line settles for: where a
-// store lost all and a gateway starts anew, another brings it the old keys
-// before it may give anyone a second place.
-const lookAtKeysEvery = time.Second
+// are still those it knows. It looks more often while a line settles, which is
+// for three seconds after its store lost it: a gateway that started on the empty
+// store has made other keys, and would take every ticket for none, and its
+// holder for a newcomer, once the line takes those.
+const (
+	lookAtKeysEvery    = 5 * time.Second
+	lookAtKeysSettling = 250 * time.Millisecond
+)
 
 // shareKeys keeps the keys of all gateways the same, until ctx ends: it gives a
 // store that lost them its own back, and takes up those that others made.
 func (g *gateway) shareKeys(ctx context.Context) error {
-	tick := time.NewTicker(lookAtKeysEvery)
+	tick := time.NewTicker(lookAtKeysSettling)
 	defer tick.Stop()
+	looked := time.Now()
+	settles := func() bool {
+		for _, room := range g.rooms.All() {
+			if room.Figures().Settling {
+				return true
+			}
+		}
+		return false
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		if time.Since(looked) < lookAtKeysEvery && !settles() {
+			continue
+		}
+		looked = time.Now()
 		g.loading.Lock()
 		if len(g.current.Load().Keys) == 0 {
 			g.takeUpKeys(ctx)
@@ -70,7 +87,7 @@ func (g *gateway) shareKeys(ctx context.Context) error {
 }
 
 func (g *gateway) takeUpKeys(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*lookAtKeysEvery)
+	ctx, cancel := context.WithTimeout(ctx, lookAtKeysEvery)
 	defer cancel()
 	ring, kept, err := keyring(ctx, g.store, nil, g.keys)
 	if err != nil {
