@@ -228,3 +228,31 @@ func TestChecker_NamesEachInvariantThatIsBroken(t *testing.T) {
 		})
 	}
 }
+
+// While the shop is away, who has a turn is told to wait like everybody else.
+func TestChecker_TakesNoPauseForBeingPassedOver(t *testing.T) {
+	const second = Micros(1_000_000)
+	for _, c := range []struct {
+		paused bool
+		want   Outcome
+	}{{false, Broken}, {true, Held}} {
+		checker := NewChecker(Head{Limits: Limits{Absence: 60_000, HoldPlace: 600_000}})
+		for n := range int64(2) {
+			checker.See(Event{Sent: Micros(n) * second, Took: 1000, Visitor: n + 1, Kind: Join, Code: 503, State: Waiting, Number: n + 1, Epoch: 1})
+		}
+		for at := 2 * second; at < 40*second; at += 2 * second {
+			first := Event{Sent: at, Took: 1000, Visitor: 1, Kind: Poll, Code: 200, State: Waiting, Number: 1, Epoch: 1, Paused: c.paused}
+			second := Event{Sent: at, Took: 1000, Visitor: 2, Kind: Poll, Code: 200, State: Waiting, Number: 2, Epoch: 1}
+			if at > 20_000_000 {
+				second.State = Ready
+			}
+			checker.See(first)
+			checker.See(second)
+		}
+		for _, j := range checker.Judge() {
+			if j.Invariant == Order && j.Outcome != c.want {
+				t.Errorf("paused %t: order is %s, want %s", c.paused, j.Outcome, c.want)
+			}
+		}
+	}
+}

@@ -130,7 +130,9 @@ func (l *life) held(e *Event, limits Limits) {
 		}
 		l.turned = true
 	case e.State == Waiting && !e.Unavailable:
-		l.waited = e.Sent
+		if !e.Paused { // while the shop is away, who has a turn is told to wait, too
+			l.waited = e.Sent
+		}
 		if e.Kind == Enter { // the place may have lapsed, unseen, and stand again
 			l.present = nil
 		}

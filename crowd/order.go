@@ -59,7 +59,7 @@ func (w wait) within() span { return span{w.from, min(w.to, w.told-stale)} }
 
 func (r *order) see(l *life, e *Event) {
 	r.turns.see(l, e)
-	if e.Kind != Poll || !e.answered() || e.State != Waiting || e.Lapsed || e.Unavailable ||
+	if e.Kind != Poll || !e.answered() || e.State != Waiting || e.Lapsed || e.Paused || e.Unavailable ||
 		!l.placed || l.over || l.turned || l.place != (place{e.Epoch, e.Number}) {
 		return
 	}
