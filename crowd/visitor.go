@@ -124,7 +124,8 @@ func (v *visitor) next(t *Target, a answer, now Micros, p *Plan, chance *rand.Ra
 		return Join, p.Think.draw(chance)
 	}
 	if v.stage == leaving && (v.kind == Forge || a.code != 0 && a.state != Refused) {
-		if v.kind == Leave && v.forger && v.used != "" {
+		// Where the store could not be told, the ticket still is good.
+		if v.kind == Leave && v.forger && v.used != "" && !a.status.Unavailable {
 			return Forge, time.Second
 		}
 		return over(v.end)
