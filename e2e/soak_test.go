@@ -33,15 +33,14 @@ var measures = []struct {
 func TestSoak_NothingGrows(t *testing.T) {
 	t.Parallel()
 	during := max(*soak, 20*time.Second)
-	s := &site{shop: openShop(t)}
-	g := start(t, settings(s.shop, "capacity: 60, rate: 20/s, absence: 20s, claim: 5s, session: {idle: 10s, max: 30s}", "log: {access: false}"))
+	g := start(t, settings(openShop(t), "capacity: 60, rate: 20/s, absence: 20s, claim: 5s, session: {idle: 10s, max: 30s}", "log: {access: false}"))
 
 	// Fewer than get through, or the line itself would grow.
 	arrivals, err := loadtest.NewArrivals(loadtest.Constant, int(6*during.Seconds()), during)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := loadtest.OpenTarget(t.Context(), g.Public+drop, loadtest.TargetOptions{Timeout: patience, Connections: 64})
+	target, err := loadtest.OpenTarget(t.Context(), g.Public+"/drop", loadtest.TargetOptions{Timeout: patience, Connections: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
