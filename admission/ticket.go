@@ -25,6 +25,8 @@ const (
 	// longestToken is how much of a request is parsed as a token: ours are
 	// under 500 bytes.
 	longestToken = 4096
+
+	usualToken = 512 // bytes
 )
 
 // ticket is a verified token. It is never changed: caches share it.
@@ -95,15 +97,15 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 		return Ticket{}, fmt.Errorf("encode %s ticket: %w", audience, err)
 	}
 	// Not by jwt.Token, which encodes the same header each time.
-	text := key.header + "." + base64.RawURLEncoding.EncodeToString(payload)
-	signature, err := key.method.Sign(text, key.signs)
+	token := make([]byte, 0, usualToken)
+	token = append(append(token, key.header...), '.')
+	token = base64.RawURLEncoding.AppendEncode(token, payload)
+	signature, err := key.method.Sign(string(token), key.signs)
 	if err != nil {
 		return Ticket{}, fmt.Errorf("sign %s ticket: %w", audience, err)
 	}
-	return Ticket{
-		Token:   text + "." + base64.RawURLEncoding.EncodeToString(signature),
-		Expires: t.expires.Time().Truncate(time.Second),
-	}, nil
+	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)
+	return Ticket{Token: string(token), Expires: t.expires.Time().Truncate(time.Second)}, nil
 }
 
 func seconds(i Instant) int64 { return int64(i) / time.Second.Microseconds() }
