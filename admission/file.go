@@ -100,7 +100,7 @@ func (l *line) resume(now Instant) {
 		}
 		s.Until = max(s.Until, min(now.Add(l.limits.Idle), s.Max))
 		l.sessionEnd.set(visitor, s.Until.Add(SessionGrace))
-		l.unwritten.sessions[visitor] = struct{}{}
+		l.unwritten.sessions.add(visitor)
 	}
 	l.listenAnew(now)
 	l.credit = 0

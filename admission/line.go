@@ -107,7 +107,6 @@ func newLine(now Instant) *line {
 		batchEnd:   newDeadlines[string](),
 		throttles:  newDeadlines[string](),
 		spent:      newSpendings(), awaited: newAwaited(),
-		unwritten: newUnwritten(),
 	}
 }
 
@@ -133,10 +132,10 @@ func (l *line) advance(call Call, now Instant) {
 
 	for visitor, ok := l.sessionEnd.due(now); ok; visitor, ok = l.sessionEnd.due(now) {
 		delete(l.sessions, visitor)
-		l.unwritten.sessions[visitor] = struct{}{}
+		l.unwritten.sessions.add(visitor)
 	}
 	for n, ok := l.turns.due(l.claimClock); ok; n, ok = l.turns.due(l.claimClock) {
-		l.unwritten.turns[n] = struct{}{} // lapsed: off, without turn, not done
+		l.unwritten.turns.add(n) // lapsed: off, without turn, not done
 	}
 	for batch, ok := l.batchEnd.due(now); ok; batch, ok = l.batchEnd.due(now) {
 		delete(l.batches, batch)
@@ -148,11 +147,11 @@ func (l *line) advance(call Call, now Instant) {
 	}
 	for len(l.endedLog) > 0 && l.endedLog[0].Until <= now {
 		delete(l.ended, l.endedLog[0].Visitor)
-		l.unwritten.ended[l.endedLog[0].Visitor] = struct{}{}
+		l.unwritten.ended.add(l.endedLog[0].Visitor)
 		l.endedLog = l.endedLog[1:]
 	}
 	for pass, ok := l.spent.due(now); ok; pass, ok = l.spent.due(now) {
-		l.unwritten.spent[pass] = struct{}{}
+		l.unwritten.spent.add(pass)
 	}
 	l.awaited.expire(now)
 	if now >= l.namelessUntil {

@@ -71,7 +71,7 @@ func (m *MemoryStore) step(ctx context.Context, call Call, lasting bool, do func
 	lasting = lasting || l.Floor != given || l.turned != turned
 	var written <-chan struct{}
 	if m.file == nil {
-		l.unwritten = newUnwritten()
+		l.unwritten = unwritten{}
 	} else {
 		written = m.file.want(lasting)
 	}

@@ -190,6 +190,6 @@ func (l *line) show(k Knock) Entry {
 // spend takes in what is used of a pass.
 func (l *line) spend(s Spent) {
 	if s.Until > l.at && l.spent.raise(s, l.version) {
-		l.unwritten.spent[s.Pass] = struct{}{}
+		l.unwritten.spent.add(s.Pass)
 	}
 }

@@ -194,7 +194,7 @@ func (l *line) newEpoch(epoch int64) {
 	l.released, l.lost, l.steps = 0, 0, nil
 	l.draw = Draw{}
 	for n := range l.turns.items {
-		l.unwritten.turns[n] = struct{}{}
+		l.unwritten.turns.add(n)
 	}
 	l.turns = newDeadlines[int64]()
 	l.heard, l.heardBefore, l.waiting, l.off, l.done = marks{}, marks{}, marks{}, marks{}, marks{}

@@ -38,14 +38,14 @@ func (l *line) release() {
 
 func (l *line) setTurn(n int64) {
 	l.turns.set(n, l.claimClock.Add(l.limits.Claim))
-	l.unwritten.turns[n] = struct{}{}
+	l.unwritten.turns.add(n)
 }
 
 func (l *line) dropTurn(n int64) bool {
 	if !l.turns.remove(n) {
 		return false
 	}
-	l.unwritten.turns[n] = struct{}{}
+	l.unwritten.turns.add(n)
 	return true
 }
 
@@ -65,7 +65,7 @@ func (l *line) enter(visitor string, n int64, idle time.Duration) Admission {
 func (l *line) setSession(a Admission, grace time.Duration) Admission {
 	l.sessions[a.Visitor] = &a
 	l.sessionEnd.set(a.Visitor, a.Until.Add(grace))
-	l.unwritten.sessions[a.Visitor] = struct{}{}
+	l.unwritten.sessions.add(a.Visitor)
 	return a
 }
 
@@ -132,7 +132,7 @@ func (l *line) renew(visitor string) Entry {
 	}
 	s.Until = max(s.Until, min(l.at.Add(l.limits.Idle), s.Max))
 	l.sessionEnd.set(visitor, s.Until.Add(SessionGrace))
-	l.unwritten.sessions[visitor] = struct{}{}
+	l.unwritten.sessions.add(visitor)
 	return Entry{Outcome: EntryAdmitted, Admission: *s}
 }
 
@@ -163,9 +163,9 @@ func (l *line) end(e Ended) {
 	}
 	if until, ok := l.sessionEnd.get(e.Visitor); ok {
 		l.sessionEnd.set(e.Visitor, min(until, l.at.Add(2*Tick)))
-		l.unwritten.sessions[e.Visitor] = struct{}{}
+		l.unwritten.sessions.add(e.Visitor)
 	}
 	l.ended[e.Visitor] = e.Until
 	l.endedLog = append(l.endedLog, endedAt{e, l.version})
-	l.unwritten.ended[e.Visitor] = struct{}{}
+	l.unwritten.ended.add(e.Visitor)
 }

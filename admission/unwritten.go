@@ -9,26 +9,30 @@ import (
 )
 
 // unwritten is what of a line the file does not have yet. Of turns, sessions,
-// ended and spent it has the keys: the values are taken from the line when they are
-// written. Changed blocks say so themselves. all: everything, because the file
-// has none of it or may have missed some.
+// ended and spent it has the keys: the values are taken from the line when they
+// are written. Changed blocks say so themselves. all: everything, because the
+// file has none of it or may have missed some. The zero unwritten is nothing.
 type unwritten struct {
 	all      bool
 	windows  bool // both windows of presence, whole: they moved on
 	dropped  []int64
-	turns    map[int64]struct{}
-	sessions map[string]struct{}
-	ended    map[string]struct{}
-	spent    map[string]struct{}
+	turns    keySet[int64]
+	sessions keySet[string]
+	ended    keySet[string]
+	spent    keySet[string]
 
 	known     []*identity // that joined
 	forgotten []int64     // the numbers of identities; they may be in known
 }
 
-func newUnwritten() unwritten {
-	return unwritten{
-		turns: map[int64]struct{}{}, sessions: map[string]struct{}{}, ended: map[string]struct{}{}, spent: map[string]struct{}{},
+// keySet is a set of keys; the zero keySet is empty.
+type keySet[K comparable] map[K]struct{}
+
+func (k *keySet[K]) add(key K) {
+	if *k == nil {
+		*k = keySet[K]{}
 	}
+	(*k)[key] = struct{}{}
 }
 
 // lineSet is what a transaction writes of one line.
@@ -67,7 +71,7 @@ func (l *line) collect(id LineID) (set lineSet, changed bool) {
 			set.buckets = append(set.buckets, b)
 		}
 	}
-	l.unwritten = newUnwritten()
+	l.unwritten = unwritten{}
 	return set, changed || set.all || len(set.buckets) > 0
 }
 
@@ -92,7 +96,7 @@ func (l *line) mapSets() (sets []bucketSet) {
 func (l *line) turnSet() bucketSet {
 	if l.unwritten.all {
 		for n := range l.turns.items {
-			l.unwritten.turns[n] = struct{}{}
+			l.unwritten.turns.add(n)
 		}
 	}
 	b := bucketSet{name: turnsBucket}
@@ -109,7 +113,7 @@ func (l *line) turnSet() bucketSet {
 func (l *line) sessionSet() bucketSet {
 	if l.unwritten.all {
 		for visitor := range l.sessions {
-			l.unwritten.sessions[visitor] = struct{}{}
+			l.unwritten.sessions.add(visitor)
 		}
 	}
 	b := bucketSet{name: sessionsBucket}
@@ -127,7 +131,7 @@ func (l *line) sessionSet() bucketSet {
 func (l *line) endedSet() bucketSet {
 	if l.unwritten.all {
 		for visitor := range l.ended {
-			l.unwritten.ended[visitor] = struct{}{}
+			l.unwritten.ended.add(visitor)
 		}
 	}
 	b := bucketSet{name: endedBucket}
@@ -144,7 +148,7 @@ func (l *line) endedSet() bucketSet {
 func (l *line) spentSet() bucketSet {
 	if l.unwritten.all {
 		for pass := range l.spent.byPass {
-			l.unwritten.spent[pass] = struct{}{}
+			l.unwritten.spent.add(pass)
 		}
 	}
 	b := bucketSet{name: spentBucket}
