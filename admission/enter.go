@@ -31,13 +31,17 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 	if reason, no := refuses(v, limits, now); no {
 		return refused(r.hold(v, nil, now, reason))
 	}
+	challenge, ok := r.worked(v, visit, now)
+	if !ok {
+		return refused(r.demand(v, visit, now))
+	}
 	visitor := newVisitor()
-	place, t, err := r.take(ctx, visitor, visit, limits, now)
+	place, t, err := r.take(ctx, visitor, visit, challenge, limits, now)
 	if err != nil {
 		return refused(r.hold(v, nil, now, HoldUnavailable))
 	}
 	if t == nil {
-		return refused(r.placeless(place, now))
+		return refused(r.placeless(place, visit, now))
 	}
 	t.binding = r.binding(visit)
 	v = r.view.Load()

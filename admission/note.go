@@ -27,9 +27,13 @@ func (r *Room) noteJoins(head Head, newcomers []Newcomer, places []Place) {
 			if p.Indexed { // it is not drawn yet
 				number = 0
 			}
+			who := n.Identity
+			if n.Once { // it is no person's
+				who = ""
+			}
 			events = append(events, Event{
 				Kind: EventJoined, At: head.Now, Line: r.id, Epoch: head.Epoch, Number: number,
-				Visitor: n.Visitor, UserHash: n.Identity,
+				Visitor: n.Visitor, UserHash: who,
 			})
 		}
 	}

@@ -53,6 +53,9 @@ type Settings struct {
 	// Sharing is when a session is used by too many.
 	Sharing Sharing
 
+	// Work is what a newcomer's device must do first.
+	Work Work
+
 	// OpenAfterEnd lets everyone pass once Limits.EndAt has come, where the mode
 	// is ModeAuto: there is nothing left to line up for.
 	OpenAfterEnd bool
@@ -88,6 +91,7 @@ type Room struct {
 	endings *endings
 	outage  outage
 	hashes  *hashes
+	presses func() *pressure // made when it is first needed
 	shut    atomic.Bool
 	spent   spentPasses
 
@@ -106,7 +110,7 @@ func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secre
 	r := &Room{
 		id: id, gateway: gateway, hashes: secret.hashes(id), store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
-		renews: make(chan string, 1024), endings: newEndings(),
+		renews: make(chan string, 1024), endings: newEndings(), presses: sync.OnceValue(newPressure),
 	}
 	r.ring.Store(ring)
 	r.settings.Store(&settings)
@@ -198,7 +202,10 @@ func (r *Room) inLine(ctx context.Context, v *view, visit Visit, limits Limits, 
 			return verdict
 		}
 	}
-	return r.newcomer(ctx, v, visit, limits, now)
+	verdict := r.newcomer(ctx, v, visit, limits, now)
+	// Work is kept while it may still buy a place.
+	verdict.DropWork = visit.Work != "" && (verdict.Pass || verdict.Queue.Token != "" || verdict.Reason == HoldWork)
+	return verdict
 }
 
 // limits are those in force, as far as this gateway can know.
@@ -300,12 +307,16 @@ func (r *Room) newcomer(ctx context.Context, v *view, visit Visit, limits Limits
 	if visit.Looking {
 		return r.hold(v, nil, now, HoldWaiting)
 	}
-	place, t, err := r.take(ctx, newVisitor(), visit, limits, now)
+	challenge, ok := r.worked(v, visit, now)
+	if !ok {
+		return r.demand(v, visit, now)
+	}
+	place, t, err := r.take(ctx, newVisitor(), visit, challenge, limits, now)
 	if err != nil {
 		return r.hold(v, nil, now, HoldUnavailable)
 	}
 	if t == nil {
-		return r.placeless(place, now)
+		return r.placeless(place, visit, now)
 	}
 	t.binding = r.binding(visit)
 	switch a := place.Admission; {
@@ -344,13 +355,17 @@ func refuses(v *view, limits Limits, now Instant) (Reason, bool) {
 }
 
 // take takes a place in line for a visitor of a new id. The ticket has the id
-// of an earlier one where the identity has a place already. Without a ticket
-// the place tells why.
-func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Limits, now Instant) (Place, *ticket, error) {
+// of an earlier one where the identity has a place already. For who has none it
+// is the challenge that was solved, which gets one place and no other. Without a
+// ticket the place tells why.
+func (r *Room) take(ctx context.Context, visitor string, visit Visit, challenge string, limits Limits, now Instant) (Place, *ticket, error) {
 	newcomer := Newcomer{
 		Visitor:  visitor,
 		Identity: r.hashes.identity(visit.Identity),
 		Waits:    r.shut.Load(),
+	}
+	if newcomer.Identity == "" && challenge != "" {
+		newcomer.Identity, newcomer.Once = r.hashes.of("work", challenge), true
 	}
 	if limits.JoinsPerHour > 0 {
 		newcomer.Network = r.hashes.network(visit.Network, r.settings.Load().Networks)
@@ -373,6 +388,9 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Lim
 			if t.number > 0 && newcomer.Over == 0 && place.Admission.Visitor == "" {
 				place.Position = v.position(t.number, *r.joined.Load())
 				if s := v.standing(t.number); s == standsDone || s == standsLost {
+					if newcomer.Once {
+						return Place{Spent: true}, nil, nil
+					}
 					newcomer.Over = place.Number // the identity's place is over, which the store cannot know
 					continue
 				}
@@ -384,9 +402,12 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, limits Lim
 }
 
 // placeless is the verdict on a visitor whom the line gave no number.
-func (r *Room) placeless(place Place, now Instant) Verdict {
-	if place.Full {
+func (r *Room) placeless(place Place, visit Visit, now Instant) Verdict {
+	switch {
+	case place.Full:
 		return r.hold(r.view.Load(), nil, now, HoldFull)
+	case place.Spent:
+		return r.demand(r.view.Load(), visit, now)
 	}
 	verdict := r.hold(r.view.Load(), nil, now, HoldLimited)
 	verdict.Status.PollAfter = jitter(max(place.RetryAfter, verdict.Status.PollAfter))

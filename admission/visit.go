@@ -25,6 +25,11 @@ type Visit struct {
 	// that can be believed.
 	Identity string
 
+	// Work is a Challenge that the visitor solved, with its number; empty: none.
+	// Vouched is set where the shop vouches for the visitor: no work is asked.
+	Work    string
+	Vouched bool
+
 	// Looking is set where a request must not take a place of its own: an
 	// image, a script, a prefetch, a WebSocket. With a ticket it is served
 	// like any other.
@@ -88,6 +93,7 @@ type Status struct {
 	Draw        Proof
 	Stock       Stock // what is left, where visitors are told
 	Pass        PassState
+	Work        Challenge // what the visitor's device must do first
 
 	Claim     time.Duration // StateReady: what is left of the claim
 	Session   time.Duration // StateAdmitted: what is left of the session
@@ -128,6 +134,7 @@ const (
 	HoldClosed      Reason = "closed"      // takes no visitors
 	HoldFull        Reason = "full"        // the line is full
 	HoldPaused      Reason = "paused"      // no turns are given now
+	HoldWork        Reason = "work"        // its device has something to do first
 	HoldLimited     Reason = "limited"     // too many joined from its network lately
 	HoldUnavailable Reason = "unavailable" // the store cannot be asked
 )
@@ -145,8 +152,8 @@ type Verdict struct {
 	Session Session
 
 	// Queue, Admission and HeldPass are tickets the visitor must now keep; none:
-	// what the visitor holds stays good. DropQueue, DropAdmission and DropPass
-	// say that what the visitor holds is of no more use.
-	Queue, Admission, HeldPass         Ticket
-	DropQueue, DropAdmission, DropPass bool
+	// what the visitor holds stays good. DropQueue, DropAdmission, DropPass and
+	// DropWork say that what the visitor holds is of no more use.
+	Queue, Admission, HeldPass                   Ticket
+	DropQueue, DropAdmission, DropPass, DropWork bool
 }

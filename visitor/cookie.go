@@ -11,9 +11,11 @@ import (
 
 const (
 	hostPrefix    = "__Host-"
+	ownName       = "ropeline-" // all of ours begin so, and a few that are the shop's to read
 	queueName     = "ropeline-queue-"
 	admissionName = "ropeline-admission-"
 	passName      = "ropeline-pass-"
+	workName      = "ropeline-work-"
 
 	// maxTokens is how many tokens of one sort are looked at: more than one
 	// comes only from cookies set for several paths or domains. Each costs a
@@ -44,7 +46,10 @@ func TooMany(h http.Header) bool {
 }
 
 // tokens are those of a request for one activity.
-type tokens struct{ queue, admitted, passes []string }
+type tokens struct {
+	queue, admitted, passes []string
+	work                    string
+}
 
 // gather adds the tokens for an activity that stand in a Cookie line under
 // names with the given prefix.
@@ -66,6 +71,8 @@ func (t *tokens) gather(line, prefix string, activity int64) {
 			t.admitted = add(t.admitted, unquote(value))
 		} else if id, ok := strings.CutPrefix(name, passName); ok && isID(id, activity) {
 			t.passes = add(t.passes, unquote(value))
+		} else if id, ok := strings.CutPrefix(name, workName); ok && isID(id, activity) && t.work == "" {
+			t.work = unquote(value)
 		}
 	}
 }
@@ -117,13 +124,14 @@ func Keep(h http.Header, activity int64, v admission.Verdict, secure bool) bool 
 	keep(h, queueName+id, v.Queue, v.DropQueue, secure)
 	keep(h, admissionName+id, v.Admission, v.DropAdmission, secure)
 	keep(h, passName+id, v.HeldPass, v.DropPass, secure)
+	keep(h, workName+id, admission.Ticket{}, v.DropWork, secure)
 	return Keeps(v)
 }
 
 // Keeps reports whether Keep would write any cookie for v.
 func Keeps(v admission.Verdict) bool {
 	return v.Queue.Token != "" || v.Admission.Token != "" || v.HeldPass.Token != "" ||
-		v.DropQueue || v.DropAdmission || v.DropPass
+		v.DropQueue || v.DropAdmission || v.DropPass || v.DropWork
 }
 
 func keep(h http.Header, name string, t admission.Ticket, drop, secure bool) {
@@ -195,7 +203,7 @@ func StripCookies(h http.Header) {
 // strip removes our cookies from one line. A line without any is returned as
 // it came.
 func strip(line string) string {
-	if !strings.Contains(line, queueName) && !strings.Contains(line, admissionName) && !strings.Contains(line, passName) {
+	if !strings.Contains(line, ownName) {
 		return line
 	}
 	var b strings.Builder
@@ -221,7 +229,7 @@ func ours(pair string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	name = strings.TrimPrefix(strings.Trim(name, " \t"), hostPrefix)
 	id, ok := "", false
-	for _, own := range [...]string{queueName, admissionName, passName} {
+	for _, own := range [...]string{queueName, admissionName, passName, workName} {
 		if id, ok = strings.CutPrefix(name, own); ok {
 			break
 		}

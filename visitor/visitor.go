@@ -61,7 +61,7 @@ func (p Proxies) Read(r *http.Request) Visitor {
 // Visit gathers the tokens of r for an activity into what a room is asked
 // with. The result is good until the next Visit of the same Visitor.
 func (v *Visitor) Visit(r *http.Request, activity int64) admission.Visit {
-	t := tokens{v.queue[:0], v.admission[:0], v.pass[:0]}
+	t := tokens{queue: v.queue[:0], admitted: v.admission[:0], passes: v.pass[:0]}
 	// The prefixed name goes first: only this host, over HTTPS, can have set
 	// it, whereas the plain one may come from a neighbouring subdomain.
 	for _, prefix := range [...]string{hostPrefix, ""} {
@@ -76,10 +76,14 @@ func (v *Visitor) Visit(r *http.Request, activity int64) admission.Visit {
 		t.queue = add(t.queue, token)
 		t.admitted = add(t.admitted, token)
 	}
+	if t.work == "" { // of a client without cookies
+		t.work = first(r.Header, "Ropeline-Work")
+	}
 	return admission.Visit{
 		QueueTokens:     t.queue,
 		AdmissionTokens: t.admitted,
 		PassTokens:      t.passes,
+		Work:            t.work,
 		Network:         v.Client,
 		Agent:           first(r.Header, "User-Agent"),
 		Looking:         v.Looking,
