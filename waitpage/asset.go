@@ -18,7 +18,7 @@ type asset struct {
 
 // hashAssets names every asset by its content, and tells where the client is.
 func hashAssets(prefix string) (assets map[string]asset, clientURL string) {
-	client := []byte(web.Client + web.Queue + web.Session + web.Events)
+	client := []byte(web.Client + web.Hash + web.Work + web.Queue + web.Session + web.Events)
 	sum := sha256.Sum256(client)
 	name := "client." + hex.EncodeToString(sum[:8]) + ".js"
 	assets = map[string]asset{name: {"text/javascript; charset=utf-8", client}}

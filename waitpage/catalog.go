@@ -108,6 +108,11 @@ type catalog struct {
 	MomentDetail string `json:"moment_detail"`
 	MomentAway   string `json:"moment_away"`
 
+	Work        string `json:"work"`         // beneath moment
+	WorkStill   string `json:"work_still"`   // where it takes long
+	WorkScript  string `json:"work_script"`  // to whose browser runs no script
+	WorkCookies string `json:"work_cookies"` // to whose browser keeps no cookie
+
 	AwayTitle  string `json:"away_title"`
 	Away       string `json:"away"`
 	AwayDetail string `json:"away_detail"`

@@ -43,6 +43,8 @@ func Examples(activity int64, now time.Time) []Example {
 	indexed := admission.Proof{Commitment: seed.Commitment(), Source: source, Indexed: true, Index: index}
 	return []Example{
 		{"new", status(admission.StateNew, nil)},
+		// Its challenge is none, so that looking at it costs nothing.
+		{"new-work", status(admission.StateNew, func(s *admission.Status) { s.Work.Bits = 18 })},
 		{"new-unavailable", status(admission.StateNew, func(s *admission.Status) { s.Unavailable = true })},
 		{"before", status(admission.StateBefore, placed(func(s *admission.Status) { s.StartsAt = now.Add(3*time.Hour + 754*time.Second) }))},
 		{"before-days", status(admission.StateBefore, func(s *admission.Status) { s.Number, s.StartsAt = 12, now.Add(51*time.Hour) })},

@@ -36,6 +36,7 @@ func TestHold_EachStateHasItsStatusAndCode(t *testing.T) {
 		{"new", func(s *admission.Status) { s.State = admission.StateNew }, 202, "WAITING"},
 		{"full", func(s *admission.Status) { s.State = admission.StateFull }, 503, "FULL"},
 		{"closed", func(s *admission.Status) { s.State = admission.StateClosed }, 503, "CLOSED"},
+		{"work", func(s *admission.Status) { s.State, s.Work.Bits = admission.StateNew, 18 }, 202, "WORK"},
 		{"store outage", func(s *admission.Status) { s.Unavailable = true }, 503, "UNAVAILABLE"},
 		{"ended", func(s *admission.Status) { s.State, s.PollAfter = admission.StateEnded, 0 }, 410, "ENDED"},
 	}
@@ -290,7 +291,7 @@ func TestHold_AnIndexIsAPlace(t *testing.T) {
 }
 
 func TestHold_PageIsTheSameCompressedAndNot(t *testing.T) {
-	for _, status := range []admission.Status{waiting(), drawn()} {
+	for _, status := range []admission.Status{waiting(), drawn(), worker()} {
 		r := navigation("GET", "/drop", nil)
 		r.Header.Set("Accept-Language", "th")
 		plain := hold(named("Spring drop", 0), r, status)

@@ -133,7 +133,7 @@ func TestLanguages_NothingIsLeftInEnglish(t *testing.T) {
 			}
 			if latin := regexp.MustCompile(`[A-Za-z]{2,}`); !unicode.Is(unicode.Latin, []rune(c.Language)[0]) {
 				for _, word := range latin.FindAllString(regexp.MustCompile(`\{\w+\}`).ReplaceAllString(sentence, ""), -1) {
-					if word != "Cookie" {
+					if word != "Cookie" && word != "JavaScript" {
 						t.Errorf("%s: %s has the word %q: %q", c.lang, key, word, sentence)
 					}
 				}

@@ -30,6 +30,7 @@ type view struct {
 	Message  string
 	Words    words
 	Long     bool // the large figure needs a smaller type
+	Work     bool // the visitor's device has something to do first
 	Enter    bool // asking again would help
 	Refresh  bool // without scripts the page may load itself again
 	Form     *heldForm
@@ -44,7 +45,7 @@ type view struct {
 type layout struct {
 	parse    func() *template.Template // anew: one that was executed takes no more templates
 	template *template.Template        // of a view
-	parts    []packed                  // what every page has, or every page of a draw
+	parts    []packed                  // what every page has, or every page of a draw or of work
 }
 
 // newLayout makes the page's layout in the language of c. It fills in, between
@@ -54,10 +55,11 @@ type layout struct {
 func newLayout(c *catalog) *layout {
 	var source strings.Builder
 	err := text.Must(text.New("waitpage").Delims("[[", "]]").Parse(web.Page)).Execute(&source, struct {
-		Lang, Style, Check, Client, Script string
-		Words                              *catalog
+		Lang, Style, Hash, Check, Work, Client, Script string
+		Words                                          *catalog
 	}{
-		c.lang, squeezeStyle(web.PageStyle), squeeze(web.Draw), squeeze(web.Client), squeeze(web.PageScript), c,
+		c.lang, squeezeStyle(web.PageStyle), squeeze(web.Hash), squeeze(web.Draw), squeeze(web.Work),
+		squeeze(web.Client), squeeze(web.PageScript), c,
 	})
 	if err != nil {
 		panic(err) // of embedded files only
@@ -67,16 +69,19 @@ func newLayout(c *catalog) *layout {
 
 	// html/template takes out comments, so the parts are as they come out of it.
 	var sample bytes.Buffer
-	if err := page.Execute(&sample, view{Draw: &admission.Proof{}}); err != nil {
+	if err := page.Execute(&sample, view{Draw: &admission.Proof{}, Work: true}); err != nil {
 		panic(err) // of embedded files only
 	}
 	_, rest, _ := bytes.Cut(sample.Bytes(), []byte(`<style nonce="">`))
 	style, rest, _ := bytes.Cut(rest, []byte("</style>"))
-	_, rest, _ = bytes.Cut(rest, []byte(`<script nonce="">`))
-	check, rest, _ := bytes.Cut(rest, []byte("</script>"))
-	_, rest, _ = bytes.Cut(rest, []byte(`data-base="">`))
-	script, _, _ := bytes.Cut(rest, []byte("</script>"))
-	return &layout{parse, page, []packed{pack(style), pack(check), pack(script)}}
+	parts := []packed{pack(style)}
+	for _, opens := range []string{`<script nonce="">`, `<script nonce="">`, `<script nonce="">`, `data-base="">`} {
+		_, rest, _ = bytes.Cut(rest, []byte(opens))
+		var script []byte
+		script, rest, _ = bytes.Cut(rest, []byte("</script>"))
+		parts = append(parts, pack(script))
+	}
+	return &layout{parse, page, parts}
 }
 
 // squeeze takes indentation, empty lines and lines that are all comment out of
@@ -109,7 +114,7 @@ func mayEnter(s admission.Status) bool {
 	case admission.StateReady, admission.StateAdmitted:
 		return true
 	case admission.StateNew:
-		return !s.Unavailable
+		return !s.Unavailable && s.Work.Bits == 0
 	}
 	return s.Lapsed && !s.Unavailable
 }
@@ -128,7 +133,8 @@ func (c *catalog) view(s admission.Status, name string, form *heldForm, nonce st
 		Words:    w,
 		Long:     utf8.RuneCountInString(w.Heading[1]) > 5 || strings.Contains(w.Heading[1], " "),
 		Enter:    mayEnter(s),
-		Refresh:  form == nil && s.State != admission.StateEnded,
+		Refresh:  form == nil && s.State != admission.StateEnded && s.Work.Bits == 0,
+		Work:     s.Work.Bits > 0,
 		Form:     form,
 		Placed:   s.Number > 0 || s.Draw.Indexed,
 		Status:   template.JS(appendStatus(nil, s, "", nil)),

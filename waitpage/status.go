@@ -20,6 +20,7 @@ const (
 	Ended       Code = "ENDED"
 	Closed      Code = "CLOSED"
 	Paused      Code = "PAUSED"
+	Work        Code = "WORK"
 	Unavailable Code = "UNAVAILABLE"
 )
 
@@ -39,6 +40,8 @@ func CodeOf(s admission.Status) Code {
 		return Before
 	case s.State == admission.StateDrawing:
 		return Drawing
+	case s.Work.Bits > 0:
+		return Work
 	case s.Paused:
 		return Paused
 	default:
@@ -105,6 +108,13 @@ func appendStatus(b []byte, s admission.Status, code Code, words *words) []byte 
 	}
 	if s.Draw.Commitment != "" {
 		b = appendDraw(b, s.Draw)
+	}
+	if s.Work.Bits > 0 {
+		b = append(b, `,"work":{"challenge":`...)
+		b = appendString(b, s.Work.Text)
+		b = append(b, `,"bits":`...)
+		b = strconv.AppendInt(b, int64(s.Work.Bits), 10)
+		b = append(b, '}')
 	}
 	if s.PollMax > 0 {
 		b = append(b, `,"poll_max_ms":`...)

@@ -31,6 +31,7 @@ type document struct {
 	Stock       *documentStock  `json:"stock,omitempty"`
 	Pass        string          `json:"pass,omitempty"`
 	Draw        *documentDraw   `json:"draw,omitempty"`
+	Work        *documentWork   `json:"work,omitempty"`
 	PollMax     int64           `json:"poll_max_ms,omitempty"`
 	Claim       *int64          `json:"claim_s,omitempty"`
 	Session     *int64          `json:"session_s,omitempty"`
@@ -54,6 +55,11 @@ type documentDraw struct {
 	Seed       *string         `json:"seed"`
 	N          *int64          `json:"n"`
 	Beacon     *documentBeacon `json:"beacon"`
+}
+
+type documentWork struct {
+	Challenge string `json:"challenge"`
+	Bits      int    `json:"bits"`
 }
 
 type documentBeacon struct {
@@ -120,6 +126,9 @@ func documentOf(s admission.Status, code Code, w *words) document {
 			d.Draw.Beacon = &documentBeacon{p.Source, known(p.Beacon)}
 		}
 	}
+	if s.Work.Bits > 0 {
+		d.Work = &documentWork{s.Work.Text, s.Work.Bits}
+	}
 	if s.Session > 0 {
 		d.Session = seconds(s.Session)
 	}
@@ -164,6 +173,7 @@ func TestCodeOf_EachStatus(t *testing.T) {
 		{admission.Status{}, Waiting},
 		{admission.Status{State: admission.StateNew}, Waiting},
 		{admission.Status{State: admission.StateNew, Unavailable: true}, Unavailable},
+		{admission.Status{State: admission.StateNew, Work: admission.Challenge{Bits: 18}, Paused: true}, Work},
 		{admission.Status{State: admission.StateBefore}, Before},
 		{admission.Status{State: admission.StateBefore, Paused: true}, Before},
 		{admission.Status{State: admission.StateDrawing}, Drawing},
@@ -203,6 +213,7 @@ func FuzzStatusJSON(f *testing.F) {
 		}
 		if flags&32 > 0 {
 			s.Pass = admission.PassIsHeld
+			s.Work = admission.Challenge{Text: name, Bits: int(number % 27)}
 		}
 		if flags&2 > 0 {
 			s.Stock = admission.Stock{Counted: true, Left: length}

@@ -107,7 +107,11 @@ func (c *catalog) sentences(s admission.Status, name string, was seen) words {
 	case admission.StateWaiting:
 		return c.waiting(s, was)
 	}
-	return words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentDetail}
+	w := words{Title: c.MomentTitle, Heading: heading(c.Moment), Detail: c.MomentDetail}
+	if s.Work.Bits > 0 {
+		w.Detail = c.Work
+	}
+	return w
 }
 
 // pass tells a visitor who does not stand at an end what its pass is worth.

@@ -18,6 +18,18 @@ var (
 	PageScript string
 )
 
+// Hash is SHA-256, which Draw and Work need before them.
+//
+//go:embed assets/sha256.js
+var Hash string
+
+// Work is the script by which a device does what a gateway asks of it before it
+// joins a line. The waiting page of who is asked carries it; with Client it may
+// stand in either order.
+//
+//go:embed assets/work.js
+var Work string
+
 // Draw is the script by which the waiting page of a draw checks it. It needs
 // nothing of the page but what show fills.
 //

@@ -100,7 +100,7 @@
     return end;
   }
 
-  window.ropeline = {
+  window.ropeline = Object.assign(window.ropeline || {}, {
     status: function (activity) { return call('GET', 'status', activity); },
     session: function (activity, lang) {
       return call('GET', 'session', activity, lang === undefined ? '' : '&words=' + encodeURIComponent(lang));
@@ -109,5 +109,5 @@
     watch: watch,
     follow: follow,
     base: base
-  };
+  });
 })();

@@ -1,46 +1,9 @@
 // Checks a draw on the visitor's own device, with nothing but what the page was
 // told: that the seed is of the commitment, and that the number is of the index.
-// WebCrypto is there only over HTTPS, so SHA-256 is here (FIPS 180-4).
+// It goes behind sha256.js.
 (function () {
   'use strict';
-  // The first 32 bits of the fractional parts of the cube and square roots of
-  // the first primes.
-  const K = [], H = [];
-  for (let n = 2; K.length < 64; n++) {
-    let prime = true;
-    for (let d = 2; d * d <= n; d++) prime = prime && n % d > 0;
-    if (!prime) continue;
-    const part = function (x) { return (x - Math.floor(x)) * 4294967296 | 0; };
-    if (H.length < 8) H.push(part(Math.sqrt(n)));
-    K.push(part(Math.cbrt(n)));
-  }
-
-  function sha256(bytes) {
-    const size = bytes.length, padded = new Uint8Array((size + 72) & ~63), words = new DataView(padded.buffer);
-    padded.set(bytes);
-    padded[size] = 128;
-    words.setUint32(padded.length - 8, Math.floor(size / 536870912));
-    words.setUint32(padded.length - 4, size << 3);
-    const hash = H.slice(), w = [];
-    const turn = function (x, n) { return x >>> n | x << (32 - n); };
-    for (let at = 0; at < padded.length; at += 64) {
-      for (let i = 0; i < 64; i++) {
-        const x = w[i - 15], y = w[i - 2];
-        w[i] = i < 16 ? words.getInt32(at + 4 * i) :
-          w[i - 16] + (turn(x, 7) ^ turn(x, 18) ^ x >>> 3) + w[i - 7] + (turn(y, 17) ^ turn(y, 19) ^ y >>> 10) | 0;
-      }
-      let [a, b, c, d, e, f, g, h] = hash;
-      for (let i = 0; i < 64; i++) {
-        const one = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + (e & f ^ ~e & g) + K[i] + w[i] | 0;
-        const two = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + (a & b ^ a & c ^ b & c) | 0;
-        h = g; g = f; f = e; e = d + one | 0; d = c; c = b; b = a; a = one + two | 0;
-      }
-      [a, b, c, d, e, f, g, h].forEach(function (x, i) { hash[i] = hash[i] + x | 0; });
-    }
-    const sum = new DataView(new ArrayBuffer(32));
-    hash.forEach(function (x, i) { sum.setInt32(4 * i, x); });
-    return new Uint8Array(sum.buffer);
-  }
+  const sha256 = ropelineHash.sha256;
 
   function join(a, b) {
     const all = new Uint8Array(a.length + b.length);

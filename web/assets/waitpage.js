@@ -208,7 +208,7 @@
     } catch (e) {} // some phones have notifications, and none for pages
   }
 
-  if (Audio && !inside()) {
+  if (Audio && !inside() && !status.work) {
     part.telling.hidden = false;
     part.tell.addEventListener('click', function () {
       tell(!telling);
@@ -308,7 +308,38 @@
     });
   }
 
-  const stop = data.activity === '0' ? look() : ropeline.watch(data.activity, {
+  // Where the gateway asks for work first, the page does it, and then asks for its
+  // own address again. A browser whose work is not taken, as its network is
+  // another each time, tries more and more seldom.
+  function work() {
+    const last = recall('work'), began = Date.now();
+    const times = last && began - last.at < 600000 ? last.times + 1 : 1;
+    recall('work', {times: times, at: began});
+    say(document.title + '. ' + (part.detail ? part.detail.textContent : ''), true);
+    async function begin() {
+      part.track.hidden = false;
+      const kept = await ropeline.work(status, function (way) {
+        part.track.style.setProperty('--way', way);
+        if (Date.now() - began < 10000) return;
+        put('note', data.still);
+        say(data.still);
+      });
+      if (!kept) {
+        put('note', '');
+        put('detail', data.cookies);
+        return say(data.cookies, true);
+      }
+      if (!held) return location.reload();
+      if (part.again) part.again.hidden = false;
+    }
+    const pause = times > 3 ? Math.min(60000, 1000 * Math.pow(2, times)) : 0;
+    if (status.work.challenge) setTimeout(begin, pause);
+    const end = function () {};
+    end.ask = end;
+    return end;
+  }
+
+  const stop = data.activity === '0' ? look() : status.work ? work() : ropeline.watch(data.activity, {
     status: longer ? Object.assign({}, status, {poll_after_ms: 1}) : status,
     words: lang,
     seen: seen,
