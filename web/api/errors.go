@@ -23,6 +23,7 @@ const (
 	Conflict          Code = "CONFLICT"
 	ConfigRefused     Code = "CONFIG_REFUSED"
 	RateLimited       Code = "RATE_LIMIT_EXCEEDED"
+	WorkRequired      Code = "WORK_REQUIRED"
 )
 
 // What only the operator can. The log has the cause, by the request's id.
@@ -46,6 +47,7 @@ var statuses = map[Code]int{
 	Conflict:          http.StatusConflict,
 	ConfigRefused:     http.StatusUnprocessableEntity,
 	RateLimited:       http.StatusTooManyRequests,
+	WorkRequired:      http.StatusPreconditionRequired,
 
 	StoreUnavailable:    http.StatusServiceUnavailable,
 	DatabaseUnavailable: http.StatusServiceUnavailable,

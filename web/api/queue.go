@@ -127,6 +127,7 @@ const (
 
 	longestUserHash    = 64
 	longestFingerprint = 128
+	longestWork        = 128
 )
 
 // undrawn is the seq of a visitor whose number is not drawn yet; who was told it
@@ -190,11 +191,12 @@ func (q *Queue) enter(c *call) (any, error) {
 		return nil, err
 	}
 	var activity int64
-	var user, fingerprint string
+	var user, fingerprint, work string
 	if err := errors.Join(
 		body.read("activity_id", &activity, anInteger),
 		body.read("user_hash", &user, aText),
 		body.read("fingerprint", &fingerprint, aText),
+		body.read("work", &work, aText),
 	); err != nil {
 		return nil, err
 	}
@@ -212,6 +214,9 @@ func (q *Queue) enter(c *call) (any, error) {
 	if n := utf8.RuneCountInString(fingerprint); n > longestFingerprint {
 		return nil, wrong("fingerprint", sayLength, 0, longestFingerprint)
 	}
+	if n := utf8.RuneCountInString(work); n > longestWork {
+		return nil, wrong("work", sayLength, 0, longestWork)
+	}
 	if shop.Subject != "" && user != shop.Subject {
 		return nil, refused(Forbidden, sayOtherUser).with("field", "user_hash")
 	}
@@ -224,7 +229,9 @@ func (q *Queue) enter(c *call) (any, error) {
 	if after := q.limit.take(client, perHour, burst, q.Now()); after > 0 {
 		return nil, tooMany(after)
 	}
-	e := line.Room.Enter(c.Context(), admission.Visit{Network: client, Agent: c.UserAgent(), Identity: user})
+	e := line.Room.Enter(c.Context(), admission.Visit{
+		Network: client, Agent: c.UserAgent(), Identity: user, Work: work, Vouched: shop.Subject != "",
+	})
 	if e.Reason != "" {
 		return q.notEntered(c, e)
 	}
@@ -250,6 +257,8 @@ func (q *Queue) notEntered(c *call, e admission.Entered) (any, error) {
 		// Not an error: a shop that shows one would shut out, by the operator
 		// opening the gate to everyone, exactly those who come by the API.
 		return entered{c.id, placeOf(admission.Status{PollAfter: e.Status.PollAfter, Wait: admission.Wait{Known: true}}, openPlace)}, nil
+	case admission.HoldWork:
+		return nil, refused(WorkRequired, sayWork).with("challenge", e.Status.Work.Text).with("bits", e.Status.Work.Bits)
 	case admission.HoldLimited:
 		return nil, tooMany(e.Status.PollAfter)
 	case admission.HoldUnavailable:

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -246,6 +247,51 @@ func TestQueue_LimitsEntriesOfOneNetworkAndSaysHowLong(t *testing.T) {
 	q.come("a")
 	if got := q.come("b"); got.status != http.StatusTooManyRequests || got.number("retry_after") < 1 {
 		t.Errorf("by the line: got %d %s, want 429", got.status, got.text)
+	}
+}
+
+func TestQueue_WorkIsAskedForAndTakenOnce(t *testing.T) {
+	verifier, err := api.NewVerifier(api.VerifierOptions{Alg: "HS256", Secret: shopSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := openQueue(t, func(s *queueSetup) { s.options.Bearer = func() (*api.Verifier, bool) { return verifier, false } })
+	settings := admission.Settings{Limits: q.room.Figures().Limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}
+	settings.Work = admission.Work{Bits: 6, Max: 6}
+	q.room.Configure(settings)
+	body := func(user, work string) string {
+		return fmt.Sprintf(`{"activity_id":123,"user_hash":%q,"work":%q}`, user, work)
+	}
+	for _, work := range []string{"", "x", strings.Repeat("x", 128)} {
+		got := q.ask("POST", enter, body("ann", work))
+		if got.status != http.StatusPreconditionRequired || got.code() != "WORK_REQUIRED" || got.number("details.bits") != 6 || len(got.text1("details.challenge")) != 42 {
+			t.Fatalf("with the work %q: got %d %s, want 428 with a challenge", work, got.status, got.text)
+		}
+	}
+	if got := q.ask("POST", enter, body("ann", strings.Repeat("x", 129))); got.status != http.StatusBadRequest || got.field() != "work" {
+		t.Errorf("very long work: got %d %s", got.status, got.text)
+	}
+	challenge := q.ask("POST", enter, body("ann", "")).text1("details.challenge")
+	solution := ""
+	for n := 0; solution == ""; n++ {
+		text := fmt.Sprintf("%s.%d", challenge, n)
+		if sum := sha256.Sum256([]byte(text)); sum[0]>>2 == 0 {
+			solution = text
+		}
+	}
+	if got := q.ask("POST", enter, body("bob", solution)); got.code() != "WORK_REQUIRED" {
+		t.Errorf("another user's work: got %d %s", got.status, got.text)
+	}
+	first := q.ask("POST", enter, body("ann", solution))
+	if first.status != http.StatusOK {
+		t.Fatalf("who worked got %d %s", first.status, first.text)
+	}
+	again := q.ask("POST", enter, body("ann", solution))
+	if again.code() != "USER_ALREADY_IN_QUEUE" || again.number("details.seq") != first.number("data.seq") {
+		t.Errorf("the same work again: got %d %s", again.status, again.text)
+	}
+	if got := q.as(shopToken(t, "eve", "")).ask("POST", enter, `{"activity_id":123}`); got.status != http.StatusOK {
+		t.Errorf("whom the shop vouches for: got %d %s", got.status, got.text)
 	}
 }
 

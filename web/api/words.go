@@ -106,6 +106,7 @@ var (
 	saySequence     = sentence{"The seq is not the one of this session_id.", "seq 與此 session_id 不符。"}
 	sayAgain        = sentence{"This user has a place in the line already.", "此使用者已在隊伍中。"}
 	sayLimited      = sentence{"Too many entries from this network. Try again in %d s.", "此網路的加入次數過多,請於 %d 秒後再試。"}
+	sayWork         = sentence{"Do the work first: find a number that solves the challenge, and send both as work.", "請先完成計算：找出能解開 challenge 的數字，並以 work 一併送出。"}
 	sayBefore       = sentence{"The activity has not started.", "活動尚未開始。"}
 	saySoldOut      = sentence{"Everything is sold. If some become available again, entering again finds the same place.", "已全部售完。若有釋出，再次加入即可找回原來的位置。"}
 	sayOver         = sentence{"The activity is over.", "活動已結束。"}

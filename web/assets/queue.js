@@ -5,7 +5,7 @@
   const ropeline = window.ropeline;
 
   // Refusals that asking again may mend.
-  const passing = ['RATE_LIMIT_EXCEEDED', 'STORE_UNAVAILABLE', 'INTERNAL_ERROR'];
+  const passing = ['RATE_LIMIT_EXCEEDED', 'STORE_UNAVAILABLE', 'INTERNAL_ERROR', 'WORK_REQUIRED'];
 
   async function call(url, settings, body) {
     const headers = {Accept: 'application/json'};
@@ -36,18 +36,20 @@
   // script. wait(place) gets every answer while the turn has not come,
   // ready(place) the one with admission_token, and no other after it. over(why)
   // gets 'sold_out', 'ended' or 'expired', or, as an Error with its code, what
-  // the gateway refused. away gets how many times in a row there was no answer.
+  // the gateway refused. away gets how many times in a row there was no answer,
+  // and work, while this device works for its place, how far it probably is.
   // It returns a function that ends it; the place is kept.
   ropeline.join = function (settings) {
     const api = (settings.api === undefined ? ropeline.base.replace(/\/$/, '') : settings.api) + '/api/v1/queue/';
     let session = '';
 
-    async function enter() {
+    async function enter(work) {
       try {
         return await call(api + 'enter', settings, {
-          activity_id: settings.activity, user_hash: settings.user, fingerprint: settings.fingerprint
+          activity_id: settings.activity, user_hash: settings.user, fingerprint: settings.fingerprint, work: work
         });
       } catch (problem) {
+        if (problem.code === 'WORK_REQUIRED' && !work) return enter(await ropeline.solve(problem.details, settings.work));
         if (problem.code !== 'USER_ALREADY_IN_QUEUE') throw problem;
         return problem.details;
       }
