@@ -452,6 +452,9 @@ func (d *decoder) checkActivities(c *Config) {
 		if d.sound(path+".start_at", path+".end_at") && !a.EndAt.IsZero() && !a.StartAt.IsZero() && !a.EndAt.After(a.StartAt) {
 			d.problem(path+".end_at", "is not after start_at")
 		}
+		if d.sound(path+".work.bits", path+".work.max") && a.Work.Bits > a.Work.Max {
+			d.problem(path+".work.bits", "is more than work.max, %d", a.Work.Max)
+		}
 		if a.AfterEnd == "open" && a.EndAt.IsZero() && d.sound(path+".end_at") {
 			d.warn(path+".after_end", "means nothing without end_at")
 		}

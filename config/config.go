@@ -218,6 +218,7 @@ type Activity struct {
 	Identity  Identity  `key:"identity" doc:"What makes two visitors the same person."`
 	Sharing   Sharing   `key:"sharing" doc:"When an admission is used by too many, as far as one gateway sees."`
 	JoinLimit JoinLimit `key:"join_limit" doc:"Places that one network may take."`
+	Work      Work      `key:"work" doc:"What a newcomer's device does before it joins, to make many places dear. docs/work.md tells what it asks of whom."`
 	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`
 	Draw      Draw      `key:"draw" doc:"The draw."`
 	Stock     Stock     `key:"stock" doc:"The article's stock."`
@@ -252,6 +253,12 @@ type JoinLimit struct {
 	Rate Rate  `key:"rate" default:"120/m" doc:"Places per network; empty: no limit."`
 	IPv4 int64 `key:"ipv4" default:"32" min:"8" max:"32" doc:"Length of an IPv4 network's prefix."`
 	IPv6 int64 `key:"ipv6" default:"64" min:"16" max:"128" doc:"Length of an IPv6 network's prefix."`
+}
+
+// Work is what a newcomer's device does before it joins.
+type Work struct {
+	Bits int64 `key:"bits" default:"0" min:"0" max:"26" doc:"How much: it tries two to the power of this many numbers, on average. 18 is a second or two of a phone, and each one more is twice that; 0: nothing is asked."`
+	Max  int64 `key:"max" default:"24" min:"1" max:"26" doc:"How much at most, of a network from which many come at once."`
 }
 
 // Bypass is one rule: a request that matches all that it names passes.

@@ -218,6 +218,7 @@ func TestLoad_Defaults(t *testing.T) {
 		{"api", c.API, API{Prefix: "/_ropeline", EnterLimit: Rate{10, time.Minute}, JWT: APIJWT{Alg: "HS256"}}},
 		{"sharing", a.Sharing, Sharing{"observe", 4, 2, time.Minute, Rate{1200, time.Minute}}},
 		{"join_limit", a.JoinLimit, JoinLimit{Rate{120, time.Minute}, 32, 64}},
+		{"work", a.Work, Work{0, 24}},
 		{"route", c.Routes[0], Route{Host: "*", Path: "/", Activity: ActivityRef{ID: 1}, Upstream: "shop", Missing: "hold"}},
 	} {
 		if !reflect.DeepEqual(v.got, v.want) {

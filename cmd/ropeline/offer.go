@@ -78,6 +78,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 			OpenAfterEnd:  a.AfterEnd == "open",
 			Bind:          admission.Bind{UserAgent: slices.Contains(a.Bind, "user_agent"), Network: slices.Contains(a.Bind, "network")},
 			Sharing:       sharing(a.Sharing),
+			Work:          admission.Work{Bits: int(a.Work.Bits), Max: int(a.Work.Max)},
 			Networks:      admission.Networks{IPv4: int(a.JoinLimit.IPv4), IPv6: int(a.JoinLimit.IPv6)},
 		},
 	}
