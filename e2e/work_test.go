@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+
+	"github.com/ropeline/ropeline/admission/redisstore/redistest"
+)
+
+const (
+	// easyWork is done in a moment; who is asked for hardWork is not done while
+	// the test looks.
+	easyWork = ", work: {bits: 10, max: 10}"
+	hardWork = ", work: {bits: 26, max: 26}"
+)
+
+// TestWork has people's browsers work before they join.
+func TestWork(t *testing.T) {
+	t.Parallel()
+	b := openBrowser(t)
+	for name, story := range map[string]func(*testing.T, *browser){
+		"the page does it and goes in, or waits": workIsDone,
+		"a form is sent when it is done":         workBeforeAForm,
+		"who cannot is told what it needs":       workNeeds,
+		"it is told, and the page stays alive":   workIsTold,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, b)
+		})
+	}
+}
+
+func workIsDone(t *testing.T, b *browser) {
+	shop := openShop(t)
+	g := start(t, settings(shop, oneSeat+easyWork))
+	first, second := b.Person(t, g), b.Person(t, g)
+	first.Open("/drop")
+	first.WaitInside(1)
+	second.Open("/drop")
+	second.WaitPosition(1)
+	second.Ticket(2)
+	for _, p := range []*tab{first, second} {
+		if n := p.Pages(); n != 2 {
+			t.Errorf("a tab asked for %d documents, want the page that worked and the one after it", n)
+		}
+	}
+	second.Open("/drop") // whoever has a place is not asked again
+	second.WaitPosition(1)
+	if n := second.Pages(); n != 3 {
+		t.Errorf("a tab with a place asked for %d documents, want 3", n)
+	}
+	if got, err := evaluate[string](second, "document.cookie"); err != nil || strings.Contains(got, "ropeline-work") {
+		t.Errorf("the browser still has %q, %v", got, err)
+	}
+	if got := g.Metric(`ropeline_denials_total{activity="7",reason="work"}`); got != 2 {
+		t.Errorf("%v were asked for work, want 2", got)
+	}
+	for _, h := range shop.Hits() {
+		if strings.Contains(fmt.Sprint(h.Header), "ropeline-work") {
+			t.Errorf("the shop was told of the work: %v", h.Header)
+		}
+	}
+}
+
+func workBeforeAForm(t *testing.T, b *browser) {
+	shop := openShop(t)
+	g := start(t, settings(shop, oneSeat+easyWork))
+	p := b.Person(t, g)
+	p.Open("/")
+	p.Click("#buy")
+	p.Wait("the form can be sent", `document.querySelector("[data-part=again]") !== null && !document.querySelector("[data-part=again]").hidden`)
+	p.Click("[data-part=again] button")
+	eventually(t, "the form reaches the shop", func() bool { return shop.Count(http.MethodPost, "/drop/buy") == 1 })
+}
+
+func workNeeds(t *testing.T, b *browser) {
+	g := start(t, settings(openShop(t), oneSeat+easyWork))
+	blind := b.Person(t, g)
+	blind.DisableScripts()
+	blind.Open("/drop")
+	if got := blind.Text("noscript"); !strings.Contains(got, "allow JavaScript on this page") {
+		t.Errorf("without scripts the page says %q", got)
+	}
+	deaf := b.Person(t, g)
+	deaf.Open("/")
+	call(deaf, "keep no cookies", emulation.SetDocumentCookieDisabled, emulation.SetDocumentCookieDisabledParams{Disabled: true})
+	deaf.Open("/drop")
+	deaf.Wait("it is told that cookies are needed", `document.querySelector("[data-part=detail]").textContent.includes("must keep cookies")`)
+	if n := deaf.Pages(); n != 2 {
+		t.Errorf("without cookies it asked for %d documents, want 2", n)
+	}
+}
+
+func workIsTold(t *testing.T, b *browser) {
+	g := start(t, settings(openShop(t), oneSeat+hardWork))
+	p := b.Person(t, g)
+	p.Open("/drop")
+	p.Wait("a screen reader is told what is done", `document.querySelector("[data-part=say]").textContent.includes("solves a small puzzle")`)
+	p.Wait("the line fills", `parseFloat(document.querySelector("[data-part=track]").style.getPropertyValue("--way")) > 0`)
+	p.Wait("it goes on while the tab is hidden", `{ Object.defineProperty(document, "hidden", {get: () => true, configurable: true});
+		const track = document.querySelector("[data-part=track]"); window.before = window.before || track.style.getPropertyValue("--way");
+		track.style.getPropertyValue("--way") !== before }`)
+	p.Wait("it is told that it takes a while", `document.querySelector("[data-part=note]").textContent.startsWith("Still working.")`)
+}
+
+// A solution is one place, at whichever gateway it is shown, and none when that
+// is over, also after a restart of the store.
+func TestWork_ASolutionIsOnePlaceAtEveryGateway(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Single(t)
+	yaml := settings(openShop(t), "capacity: 1, session: {idle: 10m}"+easyWork,
+		fmt.Sprintf("store: {type: redis, redis: {addresses: [%q]}}", redis.Addr))
+	first, second := start(t, yaml), start(t, yaml)
+	show := func(g *gateway, work string) (status, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.Public+"/drop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "application/json")
+		if work != "" {
+			r.Header.Set("Ropeline-Work", work)
+		}
+		a, err := newVisitor(t, g).send(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said struct {
+			Work struct {
+				Challenge string `json:"challenge"`
+				Bits      int    `json:"bits"`
+			} `json:"work"`
+		}
+		if a.Code == http.StatusOK {
+			return status{State: "inside"}, ""
+		}
+		if err := json.Unmarshal([]byte(a.Body), &said); err != nil {
+			t.Fatal(err)
+		}
+		s, err := a.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said.Work.Challenge == "" {
+			return s, ""
+		}
+		for n := 0; ; n++ {
+			text := fmt.Sprintf("%s.%d", said.Work.Challenge, n)
+			if sum := sha256.Sum256([]byte(text)); said.Work.Bits == 10 && sum[0] == 0 && sum[1] < 0x40 {
+				return s, text
+			}
+		}
+	}
+	var seat, work string
+	eventually(t, "the line asks for work", func() bool { _, seat = show(first, ""); return seat != "" })
+	if s, _ := show(first, seat); s.State != "inside" {
+		t.Fatalf("the first got %+v", s)
+	}
+	s, work := show(second, "")
+	if s.Code != "WORK" || s.State != "new" {
+		t.Fatalf("without work got %+v", s)
+	}
+	s, _ = show(first, work)
+	if s.State != "waiting" || s.Number != 2 {
+		t.Fatalf("with the work that the other gateway asked for got %+v", s)
+	}
+	second.Kill()
+	second.Restart()
+	for _, g := range []*gateway{second, first} {
+		if again, _ := show(g, work); again.Number != s.Number {
+			t.Errorf("the work shown again got %+v, want number %d", again, s.Number)
+		}
+	}
+	// Who holds the place leaves it, and the work is worth nothing.
+	holder := newVisitor(t, first)
+	site, err := url.Parse(first.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder.client.Jar.SetCookies(site, []*http.Cookie{{Name: "ropeline-work-7", Value: work}})
+	if got := holder.Join(t); got.Number != s.Number {
+		t.Fatalf("by a cookie got %+v, want number %d", got, s.Number)
+	}
+	if _, err := holder.do(t.Context(), http.MethodPost, "/_ropeline/leave?activity=7", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the work is spent at both gateways", func() bool {
+		one, _ := show(first, work)
+		two, _ := show(second, work)
+		return one.Code == "WORK" && two.Code == "WORK"
+	})
+}
