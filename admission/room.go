@@ -85,15 +85,15 @@ type Room struct {
 	lottery  *lottery              // a draw that is being made; the tick's own
 	sessions sync.Map              // visitor → *stay: every session this gateway has seen
 
-	joins   *commit[Newcomer, Place]
-	knocks  *commit[Knock, Entry]
-	renews  chan string // visitors whose session was used; never waited for
-	endings *endings
-	outage  outage
-	hashes  *hashes
-	presses func() *pressure // made when it is first needed
-	shut    atomic.Bool
-	spent   spentPasses
+	joins    *commit[Newcomer, Place]
+	knocks   *commit[Knock, Entry]
+	renews   chan string // visitors whose session was used; never waited for
+	endings  *endings
+	outage   outage
+	hashes   *hashes
+	pressure func() *pressure // made when it is first needed
+	shut     atomic.Bool
+	spent    spentPasses
 
 	journal Journal // nil: none; set before Run
 	sampled Sample  // the last that was told; the tick's own
@@ -110,7 +110,7 @@ func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secre
 	r := &Room{
 		id: id, gateway: gateway, hashes: secret.hashes(id), store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
-		renews: make(chan string, 1024), endings: newEndings(), presses: sync.OnceValue(newPressure),
+		renews: make(chan string, 1024), endings: newEndings(), pressure: sync.OnceValue(newPressure),
 	}
 	r.ring.Store(ring)
 	r.settings.Store(&settings)

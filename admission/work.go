@@ -120,7 +120,7 @@ func (r *Room) demand(v *view, visit Visit, now Instant) Verdict {
 	settings := r.settings.Load()
 	work := settings.Work.Bits
 	if most := settings.Work.Max - work; most > 0 {
-		work += min(most, r.presses().count(settings.Networks.of(visit.Network), now))
+		work += min(most, r.pressure().count(settings.Networks.of(visit.Network), now))
 	}
 	var head [15]byte
 	binary.BigEndian.PutUint32(head[:], uint32(seconds(now.Add(challengeLife+time.Second)))) // at least its life
