@@ -61,6 +61,25 @@ func TestVisit_PassTokens(t *testing.T) {
 	}
 }
 
+func TestVisit_Work(t *testing.T) {
+	for story, c := range map[string]struct {
+		lines []string
+		want  string
+	}{
+		"none":                  {[]string{"Cookie: ropeline-work-12=other; ropeline-work-=no"}, ""},
+		"a cookie":              {[]string{"Cookie: a=b; ropeline-work-123=c.1"}, "c.1"},
+		"prefixed first":        {[]string{"Cookie: ropeline-work-123=c.1; __Host-ropeline-work-123=c.2"}, "c.2"},
+		"a header":              {[]string{"Ropeline-Work: c.3"}, "c.3"},
+		"a cookie and a header": {[]string{"Ropeline-Work: c.3", "Cookie: ropeline-work-123=c.1"}, "c.1"},
+	} {
+		r := from("203.0.113.7:1", c.lines...)
+		v := Proxies{}.Read(r)
+		if got := v.Visit(r, 123); got.Work != c.want || len(got.QueueTokens) != 0 {
+			t.Errorf("%s: got %q, want %q", story, got.Work, c.want)
+		}
+	}
+}
+
 func TestVisit_CostsAnAdmittedVisitorNothing(t *testing.T) {
 	r := from("10.0.0.1:1", "Cookie: session=abcdef; theme=dark; ropeline-admission-123=token; cart=1")
 	r.Header["X-Request-Id"] = []string{"abc-123"} // one of our own would have to be made
@@ -135,6 +154,7 @@ func TestStrip_Cookies(t *testing.T) {
 		{"last", "a=b; __Host-ropeline-admission-99=x", "a=b"},
 		{"only ours", "ropeline-queue-1=x; ropeline-admission-2=y", ""},
 		{"a pass", "__Host-ropeline-pass-1=x; a=b", "a=b"},
+		{"work", "a=b; ropeline-work-1=c.1", "a=b"},
 		{"spaces around", "a=b;   ropeline-queue-1 = x ;\tc=d", "a=b;\tc=d"},
 		{"without a value", "ropeline-queue-1; a=b", "a=b"},
 		{"no number", "ropeline-queue-=x; ropeline-queue-1a=y", "ropeline-queue-=x; ropeline-queue-1a=y"},
@@ -171,8 +191,8 @@ func TestStrip_OwnHeadersInAnySpelling(t *testing.T) {
 }
 
 func TestStrip_KeepsForeignCookiesAndIsIdempotent(t *testing.T) {
-	foreign := rapid.SampledFrom([]string{"a=b", "session=x y", `q="1,2"`, "empty=", "lone", "ropeline=1", "ropeline-queue-=1", "__Host-id=2", "=v", "a=ropeline-queue-1"})
-	own := rapid.SampledFrom([]string{"ropeline-queue-1=t", "__Host-ropeline-queue-1=t", "ropeline-admission-20=", "ropeline-pass-2=t", "__Host-ropeline-admission-3", " ropeline-queue-4 = t "})
+	foreign := rapid.SampledFrom([]string{"a=b", "session=x y", `q="1,2"`, "empty=", "lone", "ropeline=1", "ropeline-queue-=1", "ropeline-language=de", "ropeline-work-x=1", "__Host-id=2", "=v", "a=ropeline-queue-1"})
+	own := rapid.SampledFrom([]string{"ropeline-queue-1=t", "__Host-ropeline-queue-1=t", "ropeline-admission-20=", "ropeline-pass-2=t", "__Host-ropeline-work-7=c.1", "__Host-ropeline-admission-3", " ropeline-queue-4 = t "})
 	rapid.Check(t, func(t *rapid.T) {
 		var want []string
 		var lines []string
