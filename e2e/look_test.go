@@ -122,6 +122,8 @@ var scripted = []struct{ Name, From, Change string }{
 	{"told", "waiting", `part("tell").ariaPressed = "true"; part("told").hidden = false`},
 	{"longer", "waiting", `part("reason").textContent = page.dataset.offline`}, // as long as any reason
 	{"leaving", "waiting", `page.querySelector("details").open = true`},
+	{"working", "new-work", `part("track").hidden = false; part("note").textContent = page.dataset.still`},
+	{"cookies", "new-work", `part("detail").textContent = page.dataset.cookies`},
 	{"draw-before", "before-draw", `document.getElementById("draw").open = true`},
 	{"draw-after", "waiting-drawn", `document.getElementById("draw").open = true`},
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -30,6 +32,7 @@ func TestWork(t *testing.T) {
 		"a form is sent when it is done":         workBeforeAForm,
 		"who cannot is told what it needs":       workNeeds,
 		"it is told, and the page stays alive":   workIsTold,
+		"a page of the shop's own does it":       workByTheQueueAPI,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,6 +114,23 @@ func workIsTold(t *testing.T, b *browser) {
 	p.Wait("it is told that it takes a while", `document.querySelector("[data-part=note]").textContent.startsWith("Still working.")`)
 }
 
+// The example of a page that uses the queue API needs no change.
+func workByTheQueueAPI(t *testing.T, b *browser) {
+	yaml, err := os.ReadFile(filepath.Join("..", "examples", "app", "ropeline.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, strings.NewReplacer("http://127.0.0.1:9000", demoShop(t), "capacity: 1\n", "capacity: 1\n    work: {bits: 10, max: 10}\n").Replace(string(yaml))+
+		"poll: {min: 200ms, max: 1s}\ndrain: {delay: 0s}\n")
+	p := b.Person(t, g)
+	p.Open("/app")
+	p.Click("#join")
+	p.Wait("it is let in", `document.getElementById("says").textContent.includes("It is your turn.")`)
+	if got := g.Metric(`ropeline_errors_total{code="WORK_REQUIRED"}`); got != 1 {
+		t.Errorf("%v entries were asked for work, want 1", got)
+	}
+}
+
 // A solution is one place, at whichever gateway it is shown, and none when that
 // is over, also after a restart of the store.
 func TestWork_ASolutionIsOnePlaceAtEveryGateway(t *testing.T) {
@@ -159,25 +179,36 @@ func TestWork_ASolutionIsOnePlaceAtEveryGateway(t *testing.T) {
 			}
 		}
 	}
-	var seat, work string
-	eventually(t, "the line asks for work", func() bool { _, seat = show(first, ""); return seat != "" })
+	// Each gateway notices at its own tick that the line is whole.
+	demand := func(g *gateway) (work string) {
+		t.Helper()
+		eventually(t, "the line asks for work", func() bool {
+			s, found := show(g, "")
+			if work = found; work != "" && (s.Code != "WORK" || s.State != "new") {
+				t.Fatalf("without work got %+v", s)
+			}
+			return work != ""
+		})
+		return work
+	}
+	seat, work := demand(first), demand(second)
 	if s, _ := show(first, seat); s.State != "inside" {
 		t.Fatalf("the first got %+v", s)
 	}
-	s, work := show(second, "")
-	if s.Code != "WORK" || s.State != "new" {
-		t.Fatalf("without work got %+v", s)
-	}
-	s, _ = show(first, work)
+	s, _ := show(first, work)
 	if s.State != "waiting" || s.Number != 2 {
 		t.Fatalf("with the work that the other gateway asked for got %+v", s)
 	}
 	second.Kill()
 	second.Restart()
 	for _, g := range []*gateway{second, first} {
-		if again, _ := show(g, work); again.Number != s.Number {
-			t.Errorf("the work shown again got %+v, want number %d", again, s.Number)
-		}
+		eventually(t, "the work that is shown again is answered", func() bool {
+			again, _ := show(g, work)
+			if !again.Unavailable && again.Number != s.Number {
+				t.Fatalf("the work shown again got %+v, want number %d", again, s.Number)
+			}
+			return !again.Unavailable
+		})
 	}
 	// Who holds the place leaves it, and the work is worth nothing.
 	holder := newVisitor(t, first)
