@@ -14,13 +14,12 @@ import (
 // Work is what the device of a newcomer must do before it may join: find the
 // number that gives a challenge a hash which begins with so many zero bits. It
 // makes many places dear, and asks nothing of a person. The zero Work is none.
+//
+// Scripts look at the first 32 bits, so there may be no more than that.
 type Work struct {
 	Bits int // for a network from which few come; 0: nobody is asked
 	Max  int // for one from which many do; at least Bits
 }
-
-// MostWork is the most bits that can be asked for: minutes, of a phone.
-const MostWork = 26
 
 // Challenge is a piece of work that a visitor is given. It is solved by a
 // number n, written without leading zeros, for which the SHA-256 of Text, a dot
