@@ -19,7 +19,7 @@ const follows = `(function () {
   script.onload = function () {
     const ask = window.fetch;
     window.fetch = function (url) { if (String(url).includes("/status?")) window.polls++; return ask.apply(this, arguments); };
-    window.stop = ropeline.listen(7, {tell: function (s) { window.told.push(s); }});
+    window.stop = ropeline.listen(7, {words: "de", tell: function (s) { window.told.push(s); }});
   };
   document.head.append(script);
   return "";
@@ -48,7 +48,7 @@ func TestEvents_InChromium(t *testing.T) {
 		t.Errorf("%v streams are open, want 1", got)
 	}
 	first.Leave(t)
-	p.Wait("the page hears its turn", last+`.state === "ready"`)
+	p.Wait("the page hears its turn, in words", last+`.state === "ready" && `+last+`.words.title.startsWith("Sie sind")`)
 	if polls, err := evaluate[int](p, "window.polls"); err != nil || polls != 0 {
 		t.Errorf("it polled %d times (%v), want it to listen only", polls, err)
 	}
@@ -64,7 +64,7 @@ func TestEvents_InChromium(t *testing.T) {
 	if _, err := evaluate[string](other, follows); err != nil {
 		t.Fatal(err)
 	}
-	other.Wait("the page is told by polls", last+`.number === 3 && window.polls > 1`)
+	other.Wait("the page is told by polls", last+`.number === 3 && `+last+`.words !== undefined && window.polls > 1`)
 }
 
 // A gateway that is to end has streams end at once: they would hold it up until

@@ -40,7 +40,38 @@ func readSeen(text string) seen {
 	if err != nil {
 		return seen{}
 	}
-	return seen{time.Duration(h) * time.Second, int64(p), stop(stopped)}
+	s := seen{high: time.Duration(h) * time.Second, position: int64(p)}
+	if is := stop(stopped); is == stopPaused || is == stopAway {
+		s.stopped = is
+	}
+	return s
+}
+
+// String is the form that readSeen reads.
+func (s seen) String() string {
+	return strconv.FormatInt(int64((s.high+time.Second-1)/time.Second), 10) + "." + strconv.FormatInt(s.position, 10) + "." + string(s.stopped)
+}
+
+// after is what of it is left when some time has passed.
+func (s seen) after(passed time.Duration) seen {
+	if s.high > 0 {
+		s.high = max(time.Second, s.high-passed)
+	}
+	return s
+}
+
+// showed is what who reads w shows of s from then on, having shown was.
+func (w *words) showed(s admission.Status, was seen) seen {
+	switch {
+	case w.Band.Known:
+		return seen{high: w.Band.High, position: s.Position}
+	case was.stopped != neverStopped:
+	case s.Paused:
+		was.stopped = stopPaused
+	case s.Unavailable:
+		was.stopped = stopAway
+	}
+	return was
 }
 
 // narrow returns the band to show for s, and, where it reaches beyond what was

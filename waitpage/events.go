@@ -73,8 +73,8 @@ func (s *streams) enter() bool {
 func (s *streams) leave() { s.open.Add(-1) }
 
 // events tells a visitor's status whenever it changes, and at the latest when
-// a poll would have asked: each event is the document of status, without words,
-// and counts as being heard from.
+// a poll would have asked: each event is the document of status, with words where
+// they are asked for, and counts as being heard from.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	id, activity, ok := p.asked(w, r)
 	if !ok {
@@ -107,7 +107,10 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := stream{p: p, w: w, flush: http.NewResponseController(w).Flush}
-	if !s.tell(v.Status) {
+	if tag, wanted := parameter(r.URL.RawQuery, "words"); wanted {
+		s.spoken = newSpoken(r, tag)
+	}
+	if !s.tell(activity, v.Status) {
 		return
 	}
 	s.follow(r, id, visit)
@@ -122,6 +125,8 @@ type stream struct {
 	told sight     // what the last event said
 	last time.Time // when anything was last written
 	due  time.Time // when the next event must come, changed or not
+
+	spoken *spoken // the words that go along; nil: none do
 }
 
 // sight is what of a status is told as soon as it changes.
@@ -176,12 +181,12 @@ func (s *stream) over() bool { return s.due.IsZero() }
 func (s *stream) look(r *http.Request, activity Activity, visit admission.Visit) bool {
 	now := time.Now()
 	if !now.Before(s.due) {
-		return s.tell(activity.Room.Peek(r.Context(), visit).Status)
+		return s.tell(activity, activity.Room.Peek(r.Context(), visit).Status)
 	}
 	status := activity.Room.Look(r.Context(), visit).Status
 	switch {
 	case sightOf(status) != s.told:
-		return s.tell(status)
+		return s.tell(activity, status)
 	case now.Sub(s.last) >= beatEvery:
 		return s.write([]byte(":\n\n"))
 	}
@@ -189,7 +194,7 @@ func (s *stream) look(r *http.Request, activity Activity, visit admission.Visit)
 }
 
 // tell writes an event.
-func (s *stream) tell(status admission.Status) bool {
+func (s *stream) tell(activity Activity, status admission.Status) bool {
 	b := s.p.buffer()
 	defer s.p.release(b)
 	if s.last.IsZero() {
@@ -198,8 +203,13 @@ func (s *stream) tell(status admission.Status) bool {
 		b.WriteString(strconv.Itoa(1000 + rand.IntN(4000)))
 		b.WriteString("\nid: 1\n") // so that who comes back says so
 	}
+	var said *words
+	if s.spoken != nil {
+		said = s.spoken.of(activity, status)
+		b.WriteString("id: " + s.spoken.shown.String() + "\n") // in place of the other
+	}
 	b.WriteString("data: ")
-	b.Write(appendStatus(b.AvailableBuffer(), status, "", nil)) // ends its line
+	b.Write(appendStatus(b.AvailableBuffer(), status, "", said)) // ends its line
 	b.WriteByte('\n')
 	s.told, s.due = sightOf(status), time.Time{}
 	if status.PollAfter > 0 {

@@ -22,7 +22,13 @@ type events struct {
 // listen opens an event stream; the test ends it.
 func listen(t *testing.T, c *http.Client, server *httptest.Server, lines ...string) *events {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+prefix+"/events?activity=123", nil)
+	return listenTo(t, c, server.URL+prefix+"/events?activity=123", lines...)
+}
+
+// listenTo opens the stream of an address.
+func listenTo(t *testing.T, c *http.Client, address string, lines ...string) *events {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +109,26 @@ func TestEvents_TellThePlaceAndThenTheTurn(t *testing.T) {
 	}
 	if _, body := ask(t, c, "GET", server.URL+"/drop", ""); body != "the shop" {
 		t.Errorf("ready, it got %q, want the shop", body)
+	}
+}
+
+func TestEvents_HaveWordsWhereTheyAreAskedFor(t *testing.T) {
+	limits := oneInside()
+	limits.RatePerHour = 36000
+	server, _ := gateway(t, limits)
+	inside, c := browser(t), browser(t)
+	ask(t, inside, "GET", server.URL+"/drop", "")
+	ask(t, c, "GET", server.URL+"/drop", "")
+	e := listenTo(t, c, server.URL+prefix+"/events?activity=123&words=de&shown=")
+	if s, ok := e.Next(); !ok || s.Words == nil || !strings.Contains(s.Words.Detail, "als Nächstes") {
+		t.Fatalf("the first event is %+v, want German words", s)
+	}
+	ask(t, inside, "POST", server.URL+prefix+"/leave?activity=123", "", "Sec-Fetch-Site: same-origin")
+	e.Await("the turn in words", func(s told) bool {
+		return s.State == "ready" && s.Words != nil && strings.HasPrefix(s.Words.Title, "Sie sind")
+	})
+	if s, ok := listen(t, c, server).Next(); !ok || s.Words != nil {
+		t.Errorf("unasked the words are %+v", s.Words)
 	}
 }
 

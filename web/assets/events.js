@@ -4,12 +4,12 @@
   const ropeline = window.ropeline;
 
   // listen is ropeline.watch by an event stream: tell gets a status as soon as
-  // it changes. Where the gateway has no stream to give, where the browser has
-  // none, and for words, which a stream does not carry, it asks as watch does.
-  // It returns a function that ends it.
+  // it changes. Where the gateway has no stream to give, and where the browser
+  // has none, it asks as watch does. It returns a function that ends it.
   ropeline.listen = function (activity, settings) {
-    if (!window.EventSource || settings.words) return ropeline.watch(activity, settings);
-    const source = new EventSource(ropeline.base + 'events?activity=' + activity);
+    if (!window.EventSource) return ropeline.watch(activity, settings);
+    const source = new EventSource(ropeline.base + 'events?activity=' + activity +
+      (settings.words ? '&words=' + settings.words + '&shown=' + (settings.seen ? settings.seen() : '') : ''));
     let stop = function () { source.close(); }, failures = 0;
     source.onmessage = function (event) {
       const status = JSON.parse(event.data);
