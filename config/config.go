@@ -33,7 +33,7 @@ type Config struct {
 	Admin          Admin          `key:"admin" doc:"Who may use the admin listener."`
 	API            API            `key:"api" doc:"The queue API."`
 	Poll           Poll           `key:"poll" doc:"How often waiting pages ask for their status."`
-	Log            Log            `key:"log,restart" doc:"What is written to standard error."`
+	Log            Log            `key:"log" doc:"What is written to standard error."`
 	Loadtest       Loadtest       `key:"loadtest" doc:"Who may bring a crowd here, for a test."`
 	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
 	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
@@ -406,8 +406,10 @@ type Poll struct {
 // Log is what the gateway writes.
 type Log struct {
 	Level  string `key:"level" default:"info" enum:"debug|info|warn|error" doc:"The least important level that is written."`
-	Format string `key:"format" default:"json" enum:"json|console" doc:"json for machines, console for people."`
-	Access bool   `key:"access" default:"true" doc:"A line for each request."`
+	Format string `key:"format,restart" default:"json" enum:"json|console" doc:"json for machines, console for people."`
+	Access bool   `key:"access,restart" default:"true" doc:"A line for each request."`
+
+	AccessLimit Rate `key:"access_limit,restart" default:"2000/s" doc:"Lines of requests at most; those of failed ones are written beyond it. Empty: no limit."`
 }
 
 // Limits are what one client connection may ask for.

@@ -156,7 +156,7 @@ func TestRestartNeeded(t *testing.T) {
 		{"poll: {min: 1s}\ntrusted_proxies: [10.0.0.0/8]\nadmin: {hosts: [a], jwt: {issuer: i}}\napi: {enabled: true}\nkeys: [{kid: a, secret: 0123456789abcdef0123456789abcdefx}]", nil},
 		{"listen: {http: \":80\", admin: \"\"}\nstore: {path: b.db}\nprefix: /_q\nlimits: {body_bytes: 1KiB}",
 			[]string{"listen.http", "listen.admin", "store.path", "prefix", "limits.body_bytes"}},
-		{"log: {level: warn}\ndrain: {grace: 1s}", []string{"log.level", "drain.grace"}},
+		{"log: {format: console, level: warn}\ndrain: {grace: 1s}", []string{"log.format", "drain.grace"}},
 		{"listen: {api: \":8082\"}\nspool: {max: 1MiB}\ndatabase: {host: db, retention: 24h}",
 			[]string{"listen.api", "spool.max", "database.host", "database.retention"}},
 	} {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -201,5 +202,26 @@ func TestReload_SeesAConfigMapTurnAndOutlivesAHalfWrittenFile(t *testing.T) {
 	}
 	if got := waiting.Status(t); got.Number != place.Number {
 		t.Errorf("the visitor who waits got %+v, want number %d", got, place.Number)
+	}
+}
+
+func TestReload_TheLogLevelChangesWhileItRuns(t *testing.T) {
+	t.Parallel()
+	shop := openShop(t)
+	loud := settings(shop, "capacity: 5")
+	g := start(t, loud)
+	visitor := newVisitor(t, g)
+	const loaded = "ropeline_config_last_reload_success_timestamp_seconds"
+	before := g.Metric(loaded)
+	write(t, g.config, settings(shop, "capacity: 5", "log: {level: error}"))
+	g.Signal(syscall.SIGHUP)
+	eventually(t, "the file is loaded", func() bool { return g.Metric(loaded) > before })
+	visitor.Open(t, "/quiet")
+	mark := g.Log.Mark()
+	g.Reload(loud)
+	visitor.Open(t, "/loud")
+	g.Log.Await(t, mark, "a request line", func(l entry) bool { return l["path"] == "/loud" })
+	if strings.Contains(g.Log.Text(), "/quiet") {
+		t.Error("a line of level info was written at level error")
 	}
 }

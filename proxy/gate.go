@@ -66,6 +66,10 @@ type Options struct {
 	// AccessLog has one line logged for each request.
 	AccessLog bool
 
+	// AccessLimit is the most such lines a second, but for those of requests that
+	// failed; 0: no limit.
+	AccessLimit int64
+
 	// BodyIdle is how long the sender of a body, and the reader of an answer,
 	// may pause; 0: for ever.
 	BodyIdle time.Duration
@@ -86,6 +90,7 @@ type Gateway struct {
 	log       *zap.Logger
 	failed    func(code string)
 	accessLog bool
+	ration    ration // of its lines
 	bodyIdle  time.Duration
 	metrics   *metrics
 	mark      string // in the trail of requests
@@ -117,11 +122,11 @@ func NewGateway(o Options) *Gateway {
 	g := &Gateway{
 		failed:    o.Failed,
 		log:       o.Log.Named("proxy"),
-		accessLog: o.AccessLog,
-		bodyIdle:  o.BodyIdle,
-		started:   time.Now(),
-		mark:      newMark(o.Secret),
-		resolver:  cmp.Or(o.Resolver, net.DefaultResolver), followEvery: followEvery,
+		accessLog: o.AccessLog, ration: ration{most: o.AccessLimit},
+		bodyIdle: o.BodyIdle,
+		started:  time.Now(),
+		mark:     newMark(o.Secret),
+		resolver: cmp.Or(o.Resolver, net.DefaultResolver), followEvery: followEvery,
 	}
 	g.metrics = newMetrics(o.Metrics, g)
 	return g

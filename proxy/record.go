@@ -41,6 +41,7 @@ type metrics struct {
 	upstreamErrors   *prometheus.CounterVec
 	connsRefused     prometheus.Counter
 	handshakeErrors  prometheus.Counter
+	linesLeftOut     prometheus.Counter
 	http2Errors      *prometheus.CounterVec
 
 	proxyProtocolErrors *prometheus.CounterVec
@@ -71,6 +72,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		connsRefused: auto.NewCounter(prometheus.CounterOpts{
 			Name: "ropeline_connections_refused_total",
 			Help: "Connections closed at once because their network had as many as it may have.",
+		}),
+		linesLeftOut: auto.NewCounter(prometheus.CounterOpts{
+			Name: "ropeline_access_log_left_out_total",
+			Help: "Lines of requests that were not written, for log.access_limit.",
 		}),
 		handshakeErrors: auto.NewCounter(prometheus.CounterOpts{
 			Name: "ropeline_tls_handshake_errors_total",
@@ -118,9 +123,15 @@ func (x *exchange) end(r *http.Request) {
 	}
 	took := time.Since(x.began)
 	x.gateway.metrics.requests[x.outcome].Observe(took.Seconds())
-	if x.gateway.accessLog {
+	if x.gateway.accessLog && x.gateway.spare(x.failed(), x.began.Add(took)) {
 		x.log(r, took)
 	}
+}
+
+// failed reports whether an answer that should have been the shop's was none, or
+// said that something is wrong.
+func (x *exchange) failed() bool {
+	return x.answer.status >= http.StatusInternalServerError && x.outcome != outcomeHeld && x.outcome != outcomeReserved
 }
 
 // log writes the access log's line. Its field names are promised to operators.

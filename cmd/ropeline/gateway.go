@@ -72,6 +72,7 @@ type gateway struct {
 	path    string
 	environ []string
 	log     *zap.Logger
+	level   zap.AtomicLevel // of log
 
 	// From start to stop. Pages that are open poll below prefix, so it stays.
 	prefix    string
@@ -112,10 +113,11 @@ const gcPercent = 400
 
 // serve runs a gateway until ctx ends or a signal comes.
 func serve(ctx context.Context, path string, environ []string, loaded *config.Config, logTo io.Writer) error {
-	log, err := newLog(logTo, loaded.Log.Level, loaded.Log.Format)
+	level, err := zap.ParseAtomicLevel(loaded.Log.Level)
 	if err != nil {
 		return fmt.Errorf("log.level: %w", err)
 	}
+	log := newLog(logTo, level, loaded.Log.Format)
 	if variable(environ, "GOGC", "") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -170,7 +172,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 	}()
 	g := &gateway{
-		path: path, environ: environ, log: log,
+		path: path, environ: environ, log: log, level: level,
 		prefix: loaded.Prefix, bodyBytes: loaded.Limits.BodyBytes,
 		name:  rand.Text()[:8],
 		store: meter(kept.store, metrics), loads: newConfigMetrics(metrics), errs: newErrorMetrics(metrics),
@@ -195,7 +197,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		metrics.MustRegister(certificateMetrics{g.certificates.ends})
 	}
-	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, BodyIdle: bodyIdle, Secret: secret})
+	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, AccessLimit: accessLimit(loaded.Log.AccessLimit), BodyIdle: bodyIdle, Secret: secret})
 	defer g.front.Close()
 	g.queue = g.queueAPI()
 	g.consent = crowd.Consent(func() string { return g.current.Load().Loadtest.Token.Reveal() })

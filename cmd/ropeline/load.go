@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/admission/catalog"
@@ -72,6 +73,10 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 	if err != nil {
 		return err
 	}
+	level, err := zapcore.ParseLevel(next.Log.Level)
+	if err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
 	words, err := openWords(next)
 	if err != nil {
 		return err
@@ -121,6 +126,7 @@ func (g *gateway) apply(ctx context.Context, next *config.Config) error {
 		g.certificates.want(next.CertHosts())
 	}
 	g.webhooks.Set(hooks(next))
+	g.level.SetLevel(level)
 	g.current.Store(next)
 	g.loads.loaded(next.Hash)
 	return nil

@@ -5,15 +5,13 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/ropeline/ropeline/config"
 )
 
-// newLog returns a log that writes to out. level and format have been checked
-// with the file.
-func newLog(out io.Writer, level, format string) (*zap.Logger, error) {
-	least, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, err
-	}
+// newLog returns a log that writes to out what is of a level, which may change.
+// format has been checked with the file.
+func newLog(out io.Writer, level zap.AtomicLevel, format string) *zap.Logger {
 	as := zap.NewProductionEncoderConfig()
 	as.TimeKey, as.MessageKey = "time", "message"
 	as.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -22,5 +20,13 @@ func newLog(out io.Writer, level, format string) (*zap.Logger, error) {
 		as.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(as)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), least)), nil
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level))
+}
+
+// accessLimit is a rate of lines by the second; 0: no limit.
+func accessLimit(r config.Rate) int64 {
+	if r == (config.Rate{}) {
+		return 0
+	}
+	return max(1, r.PerHour()/3600)
 }
