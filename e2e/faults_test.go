@@ -99,7 +99,7 @@ var faults = []fault{
 			s.linger(time.Second)
 		}
 	}},
-	{name: "one of three gateways killed", core: true, set: three, costs: inFlight, make: func(s *sale) { s.gateways[0].Kill() }},
+	{name: "one of three gateways killed", set: three, costs: inFlight, make: func(s *sale) { s.gateways[0].Kill() }},
 	{name: "one of three gateways stopped for 6 s", set: three, costs: inFlight, make: func(s *sale) {
 		s.gateways[0].Signal(syscall.SIGSTOP)
 		s.linger(6 * time.Second)
