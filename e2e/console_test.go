@@ -117,6 +117,19 @@ func TestConsole(t *testing.T) {
 		caller{base: second.Admin, token: operatorToken(t, second, "viewer")}.must(t, &told, "GET", "/api/v1/admin/activities/7/status", "")
 		eventually(t, "the page shows the line's length", func() bool { return p.figure("In line") == int(told.Queue.Length) })
 	})
+	t.Run("it says when the store is away, and when the gateway is", func(t *testing.T) {
+		p := openConsole(t, b, first, "viewer")
+		p.line(7)
+		redis.Kill()
+		p.Wait("the page says that the store is away", `document.querySelector(".pill").textContent === "Store away" && document.querySelector(".notice").textContent.includes("Places are kept")`)
+		p.Wait("so does its health", `document.querySelector("#health [data-bad]")?.textContent.startsWith("store")`)
+		redis.Restart()
+		p.Wait("the page says that it is back", `document.querySelector(".pill").textContent !== "Store away" && document.querySelector(".notice").hidden`)
+		first.Kill()
+		p.Wait("the page says that the gateway is away", `document.getElementById("trouble").textContent.startsWith("The gateway does not answer")`)
+		first.Restart()
+		p.Wait("the page goes on by itself, still logged in", `document.getElementById("trouble").textContent === "" && document.querySelector(".figures") !== null`)
+	})
 }
 
 // desk is a tab that shows a console.

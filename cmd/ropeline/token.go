@@ -21,7 +21,8 @@ func tokenCommand(environ []string) *cobra.Command {
 		Long: `Make a token of the admin API, signed with admin.jwt.secret of the YAML file,
 and print it alone. A viewer reads; an operator pauses, resumes and sets the
 stock too; an admin may do everything. With --tenant it is good for the
-activities of that tenant only. ropeline token pass makes passes for visitors.
+activities of that tenant only. It logs in to the console, too. ropeline token
+pass makes passes for visitors.
 
 Exit status: 0 the token is printed, 1 the file is not valid or has no secret, 2
 not called as it should be.`,
