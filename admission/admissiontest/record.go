@@ -216,13 +216,17 @@ func (r *record) admit(h admission.Head, at place, a admission.Admission) {
 // count checks that no more tokens pass than capacity allows.
 func (r *record) count(h admission.Head) {
 	r.Helper()
+	inside := int64(0)
 	for visitor, a := range r.live {
-		if a.Until <= h.Now {
+		switch {
+		case a.Until.Add(admission.SessionGrace) <= h.Now:
 			delete(r.live, visitor)
+		case a.Until > h.Now:
+			inside++ // else its seat stands, and a restart of the store may give it its idle time anew
 		}
 	}
-	if h.Limits.Capacity > 0 && int64(len(r.live)) > h.Limits.Capacity {
-		r.Fatalf("C: %d visitors are inside, capacity is %d", len(r.live), h.Limits.Capacity)
+	if h.Limits.Capacity > 0 && inside > h.Limits.Capacity {
+		r.Fatalf("C: %d visitors are inside, capacity is %d", inside, h.Limits.Capacity)
 	}
 }
 
