@@ -254,6 +254,21 @@ func identities(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("WhoGetsOnePlaceOnlyIsForgottenInTime", func(t *testing.T) {
+		r, g := openRig(t, open(t), usual())
+		k := g.joinOnce("a")
+		g.leave(k)
+		r.step = 10 * time.Second
+		r.pass(admission.OnceTime - 10*time.Second)
+		if again := g.joinOnce("a"); again.number != 0 {
+			t.Fatalf("before its time was over it got number %d", again.number)
+		}
+		r.pass(10 * time.Second)
+		if again := g.joinOnce("a"); again.number == 0 {
+			t.Fatal("it is still remembered")
+		}
+	})
+
 	t.Run("AResetMakesNoPlaceOfASessionOfTheEpochBefore", func(t *testing.T) {
 		// Its number is another's now: together with the new epoch it would be
 		// the ticket of someone else.

@@ -26,7 +26,11 @@ local function ticketOf(identity)
   local kept = call('GET', identityKey(identity))
   if not kept then return nil end
   local n, epoch, visitor = string.match(kept, '(%d+):(%d+):(.*)')
-  return tonumber(n), tonumber(epoch), visitor
+  -- Of one that gets one place only the end of its memory, by the line's time,
+  -- stands before the visitor.
+  local last, who = string.match(visitor, '^(%d+):(.*)')
+  if last and S.at >= tonumber(last) then return nil end
+  return tonumber(n), tonumber(epoch), who or visitor
 end
 
 -- knownPlace answers an identity that still has a place or a session, or had
@@ -130,7 +134,9 @@ elseif S.s_until == 0 and S.limited == 1 and S.mode ~= CLOSED and (begun() or in
         put(NOW, n, 1)
         put(WAITING, n, 1)
         if identity ~= '' then
-          call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. visitor, 'EX', once > 0 and once or IDENTITY_TIME)
+          local last = once > 0 and text(S.at + once * SECOND) .. ':' or ''
+          -- The minute is as in throttle.
+          call('SET', identityKey(identity), text(n) .. ':' .. text(S.epoch) .. ':' .. last .. visitor, 'EX', once > 0 and once + 60 or IDENTITY_TIME)
         end
         local s = not waits and quiet(visitor, n, idle) or nil
         place(n, s and 0 or S.waiting, visitor, s)
