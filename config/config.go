@@ -35,6 +35,7 @@ type Config struct {
 	Poll           Poll           `key:"poll" doc:"How often waiting pages ask for their status."`
 	Log            Log            `key:"log" doc:"What is written to standard error."`
 	Loadtest       Loadtest       `key:"loadtest" doc:"Who may bring a crowd here, for a test."`
+	Traces         Traces         `key:"traces,restart" doc:"Spans of requests, for an OpenTelemetry collector."`
 	Limits         Limits         `key:"limits,restart" doc:"Limits of one client connection."`
 	Drain          Drain          `key:"drain,restart" doc:"How the gateway stops."`
 	Spool          Spool          `key:"spool,restart" doc:"Where records wait while the database is away."`
@@ -410,6 +411,12 @@ type Log struct {
 	Access bool   `key:"access,restart" default:"true" doc:"A line for each request."`
 
 	AccessLimit Rate `key:"access_limit,restart" default:"2000/s" doc:"Lines of requests at most; those of failed ones are written beyond it. Empty: no limit."`
+}
+
+// Traces are spans of requests, for an OpenTelemetry collector.
+type Traces struct {
+	Endpoint string  `key:"endpoint" form:"endpoint" doc:"Where it takes them by OTLP over HTTP, as http://127.0.0.1:4318/v1/traces; empty: none are made."`
+	Sample   float64 `key:"sample" default:"0.01" min:"0" max:"1" doc:"The share of requests that have one, where no trusted proxy has decided."`
 }
 
 // Limits are what one client connection may ask for.

@@ -193,6 +193,7 @@ func TestLoad_Defaults(t *testing.T) {
 		{"trusted_proxies", len(c.TrustedProxies), 0},
 		{"keys", len(c.Keys), 0},
 		{"poll", c.Poll, Poll{Min: 2 * time.Second, Max: time.Minute, Streams: 1000, Budget: Rate{2000, time.Second}}},
+		{"traces", c.Traces, Traces{Sample: 0.01}},
 		{"log", c.Log, Log{Level: "info", Format: "json", Access: true, AccessLimit: Rate{2000, time.Second}}},
 		{"limits", c.Limits, Limits{HeaderBytes: 16384, HeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}},
 		{"drain", c.Drain, Drain{Delay: 5 * time.Second, Grace: 30 * time.Second}},

@@ -199,6 +199,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[^\x00-\x1f\x7f-\x9f]{0,100}$`),
 		want:    `a claim's name: at most 100 characters on one line`,
 	},
+	"endpoint": {
+		pattern: regexp.MustCompile(`^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$`), longest: 1000,
+		want: `an address, like http://127.0.0.1:4318/v1/traces`,
+	},
 	"email": {
 		pattern: regexp.MustCompile(`^([^@\s\x00-\x1f\x7f]+@` + hostname + `)?$`), longest: 254,
 		want: `an e-mail address`,

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/visitor"
 )
@@ -29,6 +31,7 @@ type exchange struct {
 	host     string // the Host header's name, once found good
 	route    *route // nil before the look-up and for Ropeline's own paths
 	verdict  admission.Verdict
+	span     trace.Span // nil: there is no tracer
 	outcome  outcome
 	reason   string // more of the outcome, for the log
 	asset    bool   // passes only if the shop's answer is a part of a page

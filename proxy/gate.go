@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
@@ -63,6 +64,9 @@ type Options struct {
 	// Failed is told the code of each fault that is answered; nil: nobody is.
 	Failed func(code string)
 
+	// Tracer makes a span of each request; nil: there are none.
+	Tracer trace.Tracer
+
 	// AccessLog has one line logged for each request.
 	AccessLog bool
 
@@ -89,6 +93,7 @@ type Gateway struct {
 	table     atomic.Pointer[Table]
 	log       *zap.Logger
 	failed    func(code string)
+	tracer    trace.Tracer
 	accessLog bool
 	ration    ration // of its lines
 	bodyIdle  time.Duration
@@ -120,9 +125,9 @@ func NewGateway(o Options) *Gateway {
 		o.Failed = func(string) {}
 	}
 	g := &Gateway{
-		failed:    o.Failed,
-		log:       o.Log.Named("proxy"),
-		accessLog: o.AccessLog, ration: ration{most: o.AccessLimit},
+		failed: o.Failed,
+		log:    o.Log.Named("proxy"),
+		tracer: o.Tracer, accessLog: o.AccessLog, ration: ration{most: o.AccessLimit},
 		bodyIdle: o.BodyIdle,
 		started:  time.Now(),
 		mark:     newMark(o.Secret),
@@ -163,6 +168,7 @@ func (x *exchange) serve(r *http.Request) {
 		return
 	}
 	x.who = t.proxies.Read(r)
+	x.trace(r)
 	r = x.adopt(r)
 
 	if x.gateway.draining.Load() && !x.who.WebSocket {

@@ -123,6 +123,7 @@ func (x *exchange) end(r *http.Request) {
 	}
 	took := time.Since(x.began)
 	x.gateway.metrics.requests[x.outcome].Observe(took.Seconds())
+	x.traced(r)
 	if x.gateway.accessLog && x.gateway.spare(x.failed(), x.began.Add(took)) {
 		x.log(r, took)
 	}

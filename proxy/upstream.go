@@ -405,6 +405,7 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	x.tell(h, "X-Request-Id", x.who.RequestID)
 	x.tell(h, trailHeader, x.gateway.trail(pr.In))
 	x.introduce(h)
+	x.hand(h)
 	x.sent = time.Now()
 }
 

@@ -197,7 +197,12 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		metrics.MustRegister(certificateMetrics{g.certificates.ends})
 	}
-	g.front = proxy.NewGateway(proxy.Options{Log: log, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, AccessLimit: accessLimit(loaded.Log.AccessLimit), BodyIdle: bodyIdle, Secret: secret})
+	tracer, endTraces, err := openTraces(ctx, loaded.Traces, g.name, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+	g.front = proxy.NewGateway(proxy.Options{Log: log, Tracer: tracer, Metrics: metrics, Failed: g.errs.count, AccessLog: loaded.Log.Access, AccessLimit: accessLimit(loaded.Log.AccessLimit), BodyIdle: bodyIdle, Secret: secret})
 	defer g.front.Close()
 	g.queue = g.queueAPI()
 	g.consent = crowd.Consent(func() string { return g.current.Load().Loadtest.Token.Reveal() })
