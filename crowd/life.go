@@ -54,12 +54,11 @@ type stay struct {
 	left    Micros // the first request to leave after that was sent; 0: none
 }
 
-// stands is until when the session stands by its latest token. Its first token
-// was signed after its request was sent, at a time of the gateways' clock that
-// it tells to the second.
+// stands is until when the session stands by its latest token. Its first token,
+// of which Signed is kept, was signed after its request was sent, at a time of
+// the gateways' clock that it tells to the second.
 func (s *stay) stands() Micros {
-	first := s.Signed
-	return s.sent + fast(Micros(s.Until-first)*1_000_000) - tokenGrain
+	return s.sent + fast(Micros(s.Until-s.Signed)*1_000_000) - tokenGrain
 }
 
 // advance takes what an event shows.

@@ -212,6 +212,9 @@ func (f *loadtestFlags) complete(address string) (err error) {
 			return fmt.Errorf("--%s: a share is from 0 to 1", name)
 		}
 	}
+	if f.duration < 0 || f.target.Timeout < 0 {
+		return errors.New("--for, --timeout: a time is not below 0")
+	}
 	if f.target.Connections < 1 || f.target.Connections > 50_000 {
 		return errors.New("--connections: from 1 to 50000")
 	}
