@@ -90,18 +90,20 @@ type rule interface {
 //
 // It is not safe for concurrent use.
 type Checker struct {
-	limits Limits
-	lives  map[int64]*life
-	rules  []rule
+	limits   Limits
+	lives    map[int64]*life
+	rules    []rule
+	sessions *capacity // one of rules
 }
 
 // NewChecker returns a checker of a history.
 func NewChecker(head Head) *Checker {
 	turns := &turns{}
+	sessions := &capacity{shopEnds: head.ShopEnds, sessions: map[string]*stay{}}
 	return &Checker{
-		limits: head.Limits, lives: map[int64]*life{},
+		limits: head.Limits, lives: map[int64]*life{}, sessions: sessions,
 		rules: []rule{
-			&numbers{owners: map[place]int64{}}, &order{turns: turns}, &capacity{shopEnds: head.ShopEnds, sessions: map[string]*stay{}},
+			&numbers{owners: map[place]int64{}}, &order{turns: turns}, sessions,
 			&rate{turns: turns}, &admissions{shopEnds: head.ShopEnds, sessions: map[place]given{}},
 			&places{limits: head.Limits}, &forgeries{}, &doubt{guests: head.Guests},
 		},

@@ -241,14 +241,8 @@ func rates(seconds []Second) (mean, peak float64) {
 
 // inside tells each second how many surely were inside, and returns the most.
 func (t *Tally) inside() (most int64) {
-	var sessions *capacity
-	for _, r := range t.checker.rules {
-		if c, ok := r.(*capacity); ok {
-			sessions = c
-		}
-	}
 	now, second := int64(0), 0
-	for _, s := range sessions.steps() {
+	for _, s := range t.checker.sessions.steps() {
 		for ; second < len(t.seconds) && Micros(second+1)*1_000_000 <= s.at; second++ {
 			t.seconds[second].Inside = max(t.seconds[second].Inside, now)
 		}

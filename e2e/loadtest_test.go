@@ -45,7 +45,7 @@ func TestLoadtest_ProvesALineAndRefutesAChangedHistory(t *testing.T) {
 		t.Errorf("the page of the report is %v %.400s", err, text)
 	}
 
-	if status, said := ropeline(t, g.dir, "loadtest", "check", history, "--every"); status != 0 || strings.Count(said, "  held  ") != 8 {
+	if status, said := ropeline(t, g.dir, "loadtest", "check", history, "--every", "--html", page); status != 0 || strings.Count(said, "  held  ") != 8 {
 		t.Errorf("the check ends with %d:\n%s", status, said)
 	}
 	// What was let in is more than half as many an hour allow.

@@ -276,14 +276,8 @@ func (f *loadtestFlags) asked(ctx context.Context, activity int64) (crowd.Limits
 
 // tell writes the report, and returns an error where a promise was broken.
 func (f *loadtestFlags) tell(out io.Writer, r crowd.Report) error {
-	if f.html != "" {
-		file, err := os.Create(f.html)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(r.HTML(file), file.Close()); err != nil {
-			return err
-		}
+	if err := draw(f.html, r); err != nil {
+		return err
 	}
 	if f.json {
 		if err := json.NewEncoder(out).Encode(r); err != nil {
@@ -296,6 +290,18 @@ func (f *loadtestFlags) tell(out io.Writer, r crowd.Report) error {
 		return exit{exitUnreachable, errors.New("no request was answered")}
 	}
 	return refuted(r.Invariants, false)
+}
+
+// draw writes a report with charts to a file; "": to none.
+func draw(path string, r crowd.Report) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.HTML(file), file.Close())
 }
 
 func sum(counts map[string]int64) (all int64) {
@@ -351,18 +357,23 @@ A history that is cut short is checked as far as it goes.
 Exit status: 0 no invariant is broken, 1 one is, or the file is no history, 2
 not called as it should be.`,
 		Example: `  ropeline loadtest check drop.gz
-  ropeline loadtest check drop.gz --capacity 500 --rate 120/m --json`,
+  ropeline loadtest check drop.gz --capacity 500 --rate 120/m --html drop.html`,
 		Args: cobra.ExactArgs(1),
 	}
 	var limits limitsFlags
 	limits.add(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print the judgements as JSON")
 	every := cmd.Flags().Bool("every", false, "refuse what leaves an invariant unjudged, too")
+	html := cmd.Flags().String("html", "", "a `file` for the report of the load test, with charts, as HTML")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		all, err := check(cmd.ErrOrStderr(), args[0], limits)
+		report, err := check(cmd.ErrOrStderr(), args[0], limits)
 		if err != nil {
 			return err
 		}
+		if err := draw(*html, report); err != nil {
+			return err
+		}
+		all := report.Invariants
 		if *asJSON {
 			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(all); err != nil {
 				return err
@@ -383,29 +394,29 @@ not called as it should be.`,
 }
 
 // check judges the history in a file.
-func check(errs io.Writer, path string, limits limitsFlags) ([]crowd.Judgement, error) {
+func check(errs io.Writer, path string, limits limitsFlags) (crowd.Report, error) {
 	history, err := crowd.Open(path)
 	if err != nil {
-		return nil, err
+		return crowd.Report{}, err
 	}
 	defer history.Close()
 	history.Limits = limits.over(history.Limits)
-	checker := crowd.NewChecker(history.Head)
+	tally := crowd.NewTally(history.Head)
 	for e, err := range history.Events() {
 		if errors.Is(err, crowd.ErrCut) {
 			fmt.Fprintln(errs, "ropeline:", err)
 			break
 		}
 		if err != nil {
-			return nil, err
+			return crowd.Report{}, err
 		}
 		if e.Kind == crowd.Told {
 			said := limits.over(*e.Limits)
 			e.Limits = &said
 		}
-		checker.See(e)
+		tally.See(e)
 	}
-	return checker.Judge(), nil
+	return tally.Report(), nil
 }
 
 const (
