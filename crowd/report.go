@@ -132,6 +132,14 @@ func (t *Tally) See(e Event) {
 	t.place(e, now)
 }
 
+// Last returns the last whole second, or zero where there was none yet.
+func (t *Tally) Last() Second {
+	if len(t.seconds) < 2 {
+		return Second{}
+	}
+	return t.seconds[len(t.seconds)-2]
+}
+
 // place follows visitors from joining to being inside.
 func (t *Tally) place(e Event, now *Second) {
 	since, waits := t.waiting[e.Visitor]

@@ -185,15 +185,12 @@ func (f *loadtestFlags) run(cmd *cobra.Command, address string) error {
 			}
 			return kept.Write(e)
 		},
-		Beat: progress(cmd.ErrOrStderr()),
+		Beat: progress(cmd.ErrOrStderr(), tally.Last),
 	}
 	if f.gateway.token != "" {
 		run.Limits = func(ctx context.Context) (crowd.Limits, error) { return f.asked(ctx, target.Activity()) }
 	}
 	standing, err := run.Go(ctx)
-	if isTerminal(cmd.ErrOrStderr()) {
-		fmt.Fprintln(cmd.ErrOrStderr()) // what was shown in place stays
-	}
 	if kept != nil {
 		err = errors.Join(err, kept.Close())
 	}
@@ -323,22 +320,27 @@ func refuted(all []crowd.Judgement, every bool) error {
 	return nil
 }
 
-// progress shows how a run stands: in place on a terminal, else every ten
-// seconds on a line.
-func progress(to io.Writer) func(crowd.Standing) {
+// progress shows how a run stands: each second in place on a terminal, else
+// every ten seconds on a line. last tells of the last second.
+func progress(to io.Writer, last func() crowd.Second) func(crowd.Standing) {
 	inPlace, beats := isTerminal(to), 0
 	return func(s crowd.Standing) {
-		line := fmt.Sprintf("%7.0f s  came %d of %d  in line %d  inside %d  gone %d  asking %d",
-			s.At.Duration().Seconds(), s.Came, s.Planned, s.Lining, s.Inside, s.Gone, s.Asking)
+		second := last()
+		told := []string{
+			fmt.Sprintf("%.0f s", s.At.Duration().Seconds()),
+			fmt.Sprintf("came %d of %d", s.Came, s.Planned), fmt.Sprintf("in line %d", s.Lining),
+			fmt.Sprintf("inside %d", s.Inside), fmt.Sprintf("gone %d", s.Gone),
+			fmt.Sprintf("%d requests/s, p50 %.0f ms, p99 %.0f ms, errors %d", second.Requests, second.P50, second.P99, second.Errors),
+		}
 		if s.Behind > 0 {
-			line += fmt.Sprintf("  behind %d", s.Behind)
+			told = append(told, fmt.Sprintf("%d requests wait for a connection", s.Behind))
 		}
 		beats++
 		switch {
 		case inPlace:
-			fmt.Fprintf(to, "\r%s\x1b[K", line)
+			fmt.Fprint(to, clearTerminal, strings.Join(told, "\n"), "\n")
 		case beats%10 == 0:
-			fmt.Fprintln(to, line)
+			fmt.Fprintln(to, strings.Join(told, "  "))
 		}
 	}
 }
