@@ -160,6 +160,7 @@ func TestVisitor_DoesNext(t *testing.T) {
 		{"is out of its session", visitor{kind: Browse, stage: inside, jar: jar{admitted}, pages: 3}, waits, "", gone, sessionEnded, 0, 0},
 		{"has left", visitor{kind: Leave, stage: leaving, end: served}, answer{code: 200, state: New}, "", gone, served, 0, 0},
 		{"leaves again where nobody heard", visitor{kind: Leave, stage: leaving, end: served}, answer{}, Leave, leaving, served, time.Second, 3 * time.Second},
+		{"leaves again where the line could not be told", visitor{kind: Leave, stage: leaving, end: served, forger: true, used: "a.b.c"}, answer{code: 503, state: New, status: status{Unavailable: true}}, Leave, leaving, served, time.Second, 3 * time.Second},
 		{"asks again where there is no answer", visitor{kind: Poll, stage: lining, jar: jar{placed}}, answer{fault: "timeout"}, Poll, lining, 0, time.Second, 3 * time.Second},
 		{"asks ever more seldom", visitor{kind: Poll, stage: lining, jar: jar{placed}, failures: 3}, answer{code: 502, state: Refused}, Poll, lining, 0, 8 * time.Second, 24 * time.Second},
 		{"has had enough of errors", visitor{kind: Poll, stage: lining, jar: jar{placed}, failures: mostFailures - 1}, answer{}, "", gone, troubled, 0, 0},

@@ -123,14 +123,14 @@ func (v *visitor) next(t *Target, a answer, now Micros, p *Plan, chance *rand.Ra
 		}
 		return Join, p.Think.draw(chance)
 	}
-	if v.stage == leaving && (v.kind == Forge || a.code != 0 && a.state != Refused) {
-		// Where the store could not be told, the ticket still is good.
-		if v.kind == Leave && v.forger && v.used != "" && !a.status.Unavailable {
+	unheard := a.code == 0 || a.state == Refused || v.kind == Leave && a.status.Unavailable
+	if v.stage == leaving && (v.kind == Forge || !unheard) {
+		if v.kind == Leave && v.forger && v.used != "" {
 			return Forge, time.Second
 		}
 		return over(v.end)
 	}
-	if a.code == 0 || a.state == Refused {
+	if unheard {
 		if v.failures++; v.failures >= mostFailures {
 			return over(troubled)
 		}
