@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,7 @@ type Room struct {
 	indexed  atomic.Int64          // the latest epoch of which an index was seen before N was
 	lottery  *lottery              // a draw that is being made; the tick's own
 	sessions sync.Map              // visitor → *stay: every session this gateway has seen
+	agents   maphash.Seed          // of hashes that stay in this process
 
 	joins    *commit[Newcomer, Place]
 	knocks   *commit[Knock, Entry]
@@ -110,7 +112,7 @@ func OpenRoom(ctx context.Context, store Store, id LineID, gateway string, secre
 	r := &Room{
 		id: id, gateway: gateway, hashes: secret.hashes(id), store: store,
 		log:    log.Named("admission").With(zap.Int64("activity", id.Activity), zap.String("tenant", id.Tenant)),
-		renews: make(chan string, 1024), endings: newEndings(), pressure: sync.OnceValue(newPressure),
+		renews: make(chan string, 1024), endings: newEndings(), pressure: sync.OnceValue(newPressure), agents: maphash.MakeSeed(),
 	}
 	r.ring.Store(ring)
 	r.settings.Store(&settings)

@@ -90,11 +90,6 @@ func (l *recent[T]) note(thing T, most int, window time.Duration, now Instant) {
 	*l = append(*l, sighting[T]{thing, now})
 }
 
-// agentSeed is that of hashes that stay in this process.
-var agentSeed = maphash.MakeSeed()
-
-func agentOf(visit Visit) uint64 { return maphash.String(agentSeed, visit.Agent) }
-
 // elsewhere tells whether a token is used from where too many others do
 // already. Those who came first go on.
 func (u *uses) elsewhere(s Sharing, network netip.Prefix, agent uint64, now Instant) Suspicion {
@@ -152,7 +147,7 @@ func (r *Room) shared(s *stay, t *ticket, visit Visit, now Instant) (Suspicion, 
 	u := &s.uses
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	network, agent := settings.Networks.of(visit.Network), agentOf(visit)
+	network, agent := settings.Networks.of(visit.Network), r.agent(visit)
 	is := u.elsewhere(sharing, network, agent, now)
 	u.note(sharing, network, agent, now)
 	var wait time.Duration
@@ -184,8 +179,11 @@ func (r *Room) usedFirst(visitor string, visit Visit) {
 	u := &kept.(*stay).uses
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.note(settings.Sharing, settings.Networks.of(visit.Network), agentOf(visit), r.view.Load().now())
+	u.note(settings.Sharing, settings.Networks.of(visit.Network), r.agent(visit), r.view.Load().now())
 }
+
+// agent stands for a User-Agent, in this room.
+func (r *Room) agent(visit Visit) uint64 { return maphash.String(r.agents, visit.Agent) }
 
 // others reports whether a token is worth nothing to this visit, as others use
 // it. It notes nothing.
@@ -196,6 +194,6 @@ func (r *Room) others(s *stay, visit Visit, now Instant) bool {
 	}
 	s.uses.mu.Lock()
 	defer s.uses.mu.Unlock()
-	network, agent := settings.Networks.of(visit.Network), agentOf(visit)
+	network, agent := settings.Networks.of(visit.Network), r.agent(visit)
 	return s.uses.elsewhere(settings.Sharing, network, agent, now) != notShared
 }
