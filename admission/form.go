@@ -81,25 +81,26 @@ func (s lineState) encode() []byte {
 // read whole is left as it is.
 func (f *file) load(m *MemoryStore) (last Instant, err error) {
 	var version int
-	read := func(tx *bolt.Tx) error {
+	read := func(tx *bolt.Tx) (err error) {
 		last, err = m.read(tx)
 		return err
 	}
-	if err := f.db.View(func(tx *bolt.Tx) error {
-		version, err = versionOf(tx)
-		return err
-	}); err != nil {
-		return 0, err
+	err = f.db.View(func(tx *bolt.Tx) (err error) {
+		if version, err = versionOf(tx); err != nil || version != formVersion {
+			return err
+		}
+		return read(tx)
+	})
+	if err != nil || version == formVersion {
+		return last, err
 	}
-	if version == formVersion {
-		return last, f.db.View(read)
-	}
-	return last, f.db.Update(func(tx *bolt.Tx) error {
+	err = f.db.Update(func(tx *bolt.Tx) error {
 		if err := migrate(tx, version); err != nil {
 			return fmt.Errorf("bring it from form %d to %d: %w", version, formVersion, err)
 		}
 		return read(tx)
 	})
+	return last, err
 }
 
 func versionOf(tx *bolt.Tx) (int, error) {
