@@ -97,6 +97,8 @@ func photographConsole(t *testing.T, b *browser, g *gateway) {
 	p.press("Cancel")
 	p.Run(`location.hash = "#/7/report"; true`)
 	p.Wait("the report is shown", `document.querySelectorAll(".history .chart").length === 5`)
+	p.press("Last hour")
+	p.Wait("the last hour is shown", `document.querySelector(".history").textContent.includes("Arrivals a minute")`)
 	keep("report", 1280, "light")
 	p.Run(`location.hash = "#/"; true`)
 	p.Wait("the lines are shown", `document.querySelectorAll(".lines li").length === 2`)

@@ -26,7 +26,10 @@ export const effects = ({ waiting, turns, sessions, now, then }) => {
     said.push(`${people(sessions + turns)} have a seat, ${count(sessions + turns - then.capacity)} more than that. Nobody is put out; nobody is let in until they have gone` +
       (then.drain_s > 1 ? `, which takes about ${span(then.drain_s)}.` : "."));
   }
-  const sure = ["auto", "closed"].includes(then.mode);
+  const sure = ["auto", "closed"].includes(then.mode), at = Date.now();
+  const begins = s => s.start_at && Date.parse(s.start_at) > at, over = s => s.end_at && Date.parse(s.end_at) <= at;
+  if (begins(then) && !begins(now)) said.push("Nobody joins or is let in before the start. Who is in line keeps the place.");
+  if (over(then) && !over(now)) said.push("It is over at once: nobody joins or is let in any more.");
   if (waiting && sure && then.last.known && now.last.known) {
     const by = middle(then.last) - middle(now.last);
     said.push(Math.abs(by) < Math.max(5, 0.03 * middle(now.last)) ?
@@ -35,7 +38,7 @@ export const effects = ({ waiting, turns, sessions, now, then }) => {
   } else if (waiting && sure && then.last.known) {
     said.push(`The last of ${people(waiting)} waits ${wait(then.last)}.`);
   } else if (waiting && sure && then.served === 0) {
-    said.push(`None of the ${people(waiting)} in line is let in.`);
+    said.push(now.served === 0 ? "Nobody is let in now, and this does not change that." : `None of the ${people(waiting)} in line is let in.`);
   } else if (waiting && sure) {
     said.push(`How long ${people(waiting)} wait is not known yet: too few have left to tell.`);
   }
@@ -46,7 +49,9 @@ export const effects = ({ waiting, turns, sessions, now, then }) => {
     said.push(then.message ? `Everyone in line reads it at their next look${waiting ? ": " + people(waiting) + " now" : ""}.` : "The message goes away at the next look.");
   }
   if (then.left === 0 && now.left !== 0) said.push("Everyone in line is told that all is sold. Who waits keeps the place, in case some come back.");
-  if (!waiting && !said.length) said.push("Nobody waits now.");
+  if (!said.length) {
+    said.push(!waiting ? "Nobody waits now." : then.mode === "hold" ? "It counts once the line goes on." : "It counts once the mode is automatic again.");
+  }
   return said;
 };
 
