@@ -107,7 +107,7 @@ func (t *trail) add(b beat) {
 		switch last := all[n-1]; {
 		case last.epoch != b.epoch || last.born != b.born:
 			all = all[:0]
-		case last.at == b.at:
+		case b.at <= last.at:
 			return
 		}
 	}
