@@ -22,10 +22,16 @@ deps: ## Install what the tests need and is missing (Debian, Ubuntu)
 	@./.ci/deps
 
 .PHONY: check
-check: ## The quick checks: format, vet, every test that needs no browser and no server
+check: ## The quick checks: format, vet, staticcheck, shellcheck, govulncheck, every test that needs no browser and no server
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go mod verify
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck, or make deps"; exit 1; }
+	shellcheck $$(grep -rlE '^#!.*(/| )(ba)?sh$$' .ci/run .ci/deps examples packaging)
+	@if curl -fsS -m 5 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then \
+		go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; \
+	else echo "known vulnerabilities are NOT looked for: https://vuln.go.dev cannot be reached"; fi
 	$(GOTEST) $$(go list ./... | grep -v -e /e2e -e /redisstore -e /postgres -e /catalog -e /certs)
 
 .PHONY: test

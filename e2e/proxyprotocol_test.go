@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -86,7 +87,7 @@ routes: [{path: /drop, activity: 7, upstream: shop}, {upstream: shop}]
 			addresses := [2]string{"127.0.0.2", "127.0.0.3"}
 			for i := range visitors {
 				visitors[i] = newVisitor(t, edge)
-				visitors[i].client.Transport.(*http.Transport).Dial = func(_, address string) (net.Conn, error) {
+				visitors[i].client.Transport.(*http.Transport).DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
 					conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addresses[i])}}).Dial("tcp", address)
 					if err == nil {
 						ports[i] <- conn.LocalAddr().String()

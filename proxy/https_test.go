@@ -526,7 +526,7 @@ func TestConns_NetworksWithoutConnectionsAreForgotten(t *testing.T) {
 		}
 	}
 	n := c.network(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)})
-	if !c.take(n) || !c.take(n) || c.take(n) {
+	if first, second, third := c.take(n), c.take(n), c.take(n); !first || !second || third {
 		t.Error("two are not what fits")
 	}
 	c.giveBack(n)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -136,7 +137,7 @@ func TestProxyProtocol_BeforeTLS(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: roots},
 		ForceAttemptHTTP2: true,
-		Dial: func(string, string) (net.Conn, error) {
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			conn, err := net.Dial("tcp", g.secure)
 			if err == nil {
 				_, err = io.WriteString(conn, from(t, 2, "192.0.2.7:4711"))
