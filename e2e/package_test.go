@@ -180,18 +180,70 @@ func TestPackage_TheBinaryNeedsNothing(t *testing.T) {
 		{[]string{"/ropeline", "validate", "--config", "/ropeline.yaml"}, "/ropeline.yaml is valid: 1 activity"},
 		{[]string{"/ropeline", "healthcheck", "--admin", "http://127.0.0.1:1"}, "connection refused"},
 	} {
-		cmd := &exec.Cmd{Path: c.args[0], Args: c.args, Dir: "/", Env: []string{}}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
-		if os.Getuid() != 0 { // a namespace of one's own lets anyone do it
-			cmd.SysProcAttr = &syscall.SysProcAttr{
-				Chroot: root, Cloneflags: syscall.CLONE_NEWUSER,
-				UidMappings: []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{ContainerID: 65532, HostID: os.Getgid(), Size: 1}},
-			}
-		}
+		cmd := &exec.Cmd{Path: c.args[0], Args: c.args, Dir: "/", Env: []string{}, SysProcAttr: ownRoot(root)}
 		if _, said := ended(t, cmd); !strings.Contains(said, c.want) {
 			t.Errorf("%v says %q, want %q", c.args, said, c.want)
 		}
+	}
+	runAlone(t, root)
+}
+
+// ownRoot has a program run on a root of its own, as a user that owns nothing else.
+func ownRoot(root string) *syscall.SysProcAttr {
+	const nobody = 65532
+	if os.Getuid() == 0 {
+		return &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, Pdeathsig: syscall.SIGKILL}
+	}
+	return &syscall.SysProcAttr{ // a namespace of one's own lets anyone do it
+		Chroot: root, Cloneflags: syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// runAlone has a gateway serve a shop from such a root, and stops it.
+func runAlone(t *testing.T, root string) {
+	t.Helper()
+	data := filepath.Join(root, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(data, 65532, 65532); err != nil && os.Getuid() == 0 {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "alone.yaml"), settings(openShop(t), "capacity: 5, session: {idle: 1m, max: 5m}"))
+	log := newLogbook()
+	cmd := &exec.Cmd{
+		Path: "/ropeline", Args: []string{"/ropeline", "run", "--config", "/alone.yaml"}, Dir: "/data", SysProcAttr: ownRoot(root),
+		Env: []string{"ROPELINE_LISTEN_HTTP=127.0.0.1:0", "ROPELINE_LISTEN_ADMIN=127.0.0.1:0"},
+	}
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); log.read(said); _ = cmd.Wait() }()
+	line := log.Find(0, ended, func(l entry) bool { return l["message"] == "listening" && l["listener"] == "http" })
+	if line == nil {
+		t.Fatalf("it does not start:\n%s", log.Text())
+	}
+	answer, err := http.Get("http://" + line["address"].(string) + "/drop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("from an empty root it answers %s", answer.Status)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if !cmd.ProcessState.Success() {
+		t.Errorf("told to stop it ends with %v:\n%s", cmd.ProcessState, log.Text())
 	}
 }
 
