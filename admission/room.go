@@ -446,15 +446,16 @@ func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
 		r.log.Error("admission token not signed", zap.Error(err))
 		return r.hold(r.view.Load(), t, now, HoldUnavailable)
 	}
+	waited := max(0, now.Sub(t.signed))
 	if s.entered.CompareAndSwap(false, true) { // not where it only asked again
-		r.counts.entered(now.Sub(t.signed))
+		r.counts.entered(waited)
 		if t.pass.ID != "" {
 			r.counts.passes.admitted.Add(1)
 		}
-		r.note(Event{Kind: EventAdmitted, At: now, Epoch: t.epoch, Number: a.Number, Visitor: a.Visitor, Wait: max(0, now.Sub(t.signed))})
+		r.note(Event{Kind: EventAdmitted, At: now, Epoch: t.epoch, Number: a.Number, Visitor: a.Visitor, Wait: waited})
 	}
 	return Verdict{
-		Pass: true, Reason: PassEntered, Admission: token,
+		Pass: true, Reason: PassEntered, Admission: token, Waited: waited,
 		Session: Session{Visitor: a.Visitor, Number: a.Number, Until: a.Until.Time()},
 	}
 }

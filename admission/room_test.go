@@ -157,11 +157,13 @@ func TestRoom_SecondVisitorWaitsAndEntersByItself(t *testing.T) {
 		if v.Pass || v.Status.State != admission.StateWaiting || v.Status.Number != 2 || v.Status.Position != 1 {
 			t.Fatalf("arrival in a full room: %+v, want number 2 at position 1", v)
 		}
+		joined := time.Now()
 		if s := second.poll(time.Minute); s.State != admission.StateReady {
 			t.Fatalf("after the first visitor's idle time: %+v, want ready", s)
 		}
-		if v := second.arrive(); !v.Pass || v.Session.Number != 2 {
-			t.Fatalf("arrival with a turn: %+v, want to pass as number 2", v)
+		waited := time.Since(joined)
+		if v := second.arrive(); !v.Pass || v.Session.Number != 2 || (v.Waited-waited).Abs() > time.Second {
+			t.Fatalf("arrival with a turn: %+v, want to pass as number 2 after %v", v, waited)
 		}
 		if v := first.arrive(); v.Pass || v.Status.Number != 3 {
 			t.Fatalf("arrival after the session ended: %+v, want a new place", v)

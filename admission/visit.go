@@ -151,6 +151,9 @@ type Verdict struct {
 	// have none).
 	Session Session
 
+	// Waited is from the ticket to the entry, of PassEntered.
+	Waited time.Duration
+
 	// Queue, Admission and HeldPass are tickets the visitor must now keep; none:
 	// what the visitor holds stays good. DropQueue, DropAdmission, DropPass and
 	// DropWork say that what the visitor holds is of no more use.

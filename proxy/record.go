@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
+
+	"github.com/ropeline/ropeline/admission"
 )
 
 // outcome is what became of a request. It labels metrics and log lines.
@@ -141,7 +143,7 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 18)
+	fields := make([]zap.Field, 0, 20)
 	if x.subject != nil {
 		r = x.subject
 	}
@@ -161,6 +163,9 @@ func (x *exchange) log(r *http.Request, took time.Duration) {
 		fields = append(fields, zap.Int64("activity", x.route.Activity.ID))
 		if n := max(x.verdict.Session.Number, x.verdict.Status.Number); n > 0 {
 			fields = append(fields, zap.Int64("number", n))
+		}
+		if x.verdict.Reason == admission.PassEntered {
+			fields = append(fields, zap.Float64("waited_ms", milliseconds(x.verdict.Waited)))
 		}
 	}
 	if x.who.Client.IsValid() {

@@ -79,8 +79,8 @@ func TestServer_AccessLogTellsFactsAndNoSecrets(t *testing.T) {
 		t.Fatalf("%d requests are logged, want one line each", len(requests))
 	}
 	for i, want := range []map[string]any{
-		{"method": "GET", "host": g.addr, "path": "/drop/x", "status": 200.0, "bytes": 8.0, "decision": "admitted", "reason": "entered", "activity": 123.0, "number": 1.0, "client": "127.0.0.1", "upstream": "shop"},
-		{"decision": "admitted", "reason": "admitted", "number": 1.0},
+		{"method": "GET", "host": g.addr, "path": "/drop/x", "status": 200.0, "bytes": 8.0, "decision": "admitted", "reason": "entered", "activity": 123.0, "number": 1.0, "waited_ms": 0.0, "client": "127.0.0.1", "upstream": "shop"},
+		{"decision": "admitted", "reason": "admitted", "number": 1.0, "waited_ms": nil},
 	} {
 		for name, value := range want {
 			if got := requests[i][name]; got != value {

@@ -21,7 +21,7 @@ func (x *exchange) trace(r *http.Request) {
 	if x.who.Trusted {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
-	x.Context, x.span = tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(x.began))
+	x.Context, x.span = tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(x.began))
 }
 
 // hand has the shop's spans belong to the request's. Without a tracer what came
@@ -35,8 +35,8 @@ func (x *exchange) hand(h http.Header) {
 	propagation.TraceContext{}.Inject(x.Context, propagation.HeaderCarrier(h))
 }
 
-// traced ends the span, with what the access log tells. Its name is the route's
-// path: a closed set.
+// traced ends the span, with what the access log tells. Its name is that of
+// the route, where there is one: a closed set.
 func (x *exchange) traced(r *http.Request) {
 	if x.span == nil {
 		return
@@ -56,7 +56,7 @@ func (x *exchange) traced(r *http.Request) {
 		x.span.SetAttributes(attribute.String("ropeline.reason", x.reason))
 	}
 	if x.route != nil {
-		x.span.SetName(clip(r.Method, 32) + " " + x.route.Path)
+		x.span.SetName(r.Method + " " + x.route.Path) // methods that are not the web's have no route
 		if a := x.route.Activity; a != nil {
 			x.span.SetAttributes(attribute.Int64("ropeline.activity", a.ID))
 		}
