@@ -13,6 +13,7 @@ type pace struct {
 	buckets [paceBuckets]paceBucket // a ring; each holds paceGrain of busy time
 	at      int                     // the bucket being filled
 	last    Head
+	rate    int64 // per hour, that was in force when the buckets were empty
 }
 
 type paceBucket struct {
@@ -36,8 +37,9 @@ func (p pace) observe(h Head) pace {
 	if last.Now == 0 || h.Epoch != last.Epoch {
 		return p
 	}
-	if h.Limits.RatePerHour != last.Limits.RatePerHour || h.Limits.Capacity != last.Limits.Capacity {
+	if another(h.Limits.RatePerHour, p.rate) || h.Limits.Capacity != last.Limits.Capacity {
 		p.buckets = [paceBuckets]paceBucket{} // what was measured was another line
+		p.rate = h.Limits.RatePerHour
 		return p
 	}
 	if last.Waiting == 0 || last.Paused() {
@@ -56,6 +58,15 @@ func (p pace) observe(h Head) pace {
 	b.gone += h.Issued - last.Issued - turns - (h.Waiting - last.Waiting)
 	b.waited += float64(last.Waiting) * passed.Seconds()
 	return p
+}
+
+// another reports whether a rate is not the one that was measured. One that
+// follows the shop moves a little all the time.
+func another(rate, measured int64) bool {
+	if (rate == 0) != (measured == 0) {
+		return true
+	}
+	return 4*rate > 5*measured || 5*rate < 4*measured
 }
 
 // deviations is how wide a band is each way: 90 % of a normal distribution.

@@ -45,6 +45,9 @@ type Settings struct {
 	// with; empty: none is. A draw that has begun keeps its own.
 	Beacon string
 
+	// Adaptive has the rate follow what the shop can take, up to Limits.RatePerHour.
+	Adaptive Adaptive
+
 	// OpenOnFailure lets visitors pass, at the rate, while the store is away.
 	OpenOnFailure bool
 
@@ -96,6 +99,9 @@ type Room struct {
 	pressure func() *pressure // made when it is first needed
 	shut     atomic.Bool
 	spent    spentPasses
+
+	governor governor     // of Measured alone
+	adapted  atomic.Int64 // the rate per hour that follows the shop; 0: none does
 
 	journal Journal // nil: none; set before Run
 	sampled Sample  // the last that was told; the tick's own

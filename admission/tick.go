@@ -71,7 +71,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	if was != nil {
 		since, waiting = was.Version, was.Waiting
 	}
-	limits := settings.Limits
+	limits := r.adapt(settings.Limits)
 	limits.Shut = r.shut.Load()
 	limits.Absence = settings.Poll.absence(limits.Absence, waiting)
 
@@ -92,6 +92,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	r.lift(read.Floor)
 	if was == nil {
 		was = &view{}
+		r.beginAdapting(settings, read)
 	}
 	next := was.update(read, sent, all)
 	next.pace = was.pace.observe(read.Head)

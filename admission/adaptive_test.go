@@ -1,0 +1,168 @@
+package admission
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// following lets a controller follow a shop.
+func following(c *controller) func(Measure, float64) float64 {
+	return func(m Measure, inForce float64) float64 {
+		rate, _ := c.observe(m, inForce, true)
+		return rate
+	}
+}
+
+func controllerOf(m shopModel, most float64) *controller {
+	return &controller{least: most / 20, most: most, target: Adaptive{P95: m.p95, Errors: .02}}
+}
+
+// A shop of unknown size does nearly as well as at the best rate there is, and
+// never collapses: whatever its knee, however long visitors stay, and however far
+// the operator's rate is above what the shop takes.
+func TestController_DoesNearlyAsWellAsTheBestFixedRate(t *testing.T) {
+	t.Parallel()
+	const long = 30 * time.Minute
+	for _, m := range shopModels {
+		for _, v := range []visits{{1, 1}, {8, 5}, {20, 15}} {
+			t.Run(fmt.Sprintf("%s, %.0f requests", m.name, v.requests), func(t *testing.T) {
+				t.Parallel()
+				best, good := bestFixed(m, v, long)
+				most := 6 * best
+				r := newShop(m, v, 2).rush(long, most/20, following(controllerOf(m, most)))
+				t.Logf("best fixed %.2f/s gives %.1f a second; up to six times that gives %.2f of it, late for %d s of %v", best, good, r.good/good, r.late, long)
+				if r.good < .8*good {
+					t.Errorf("goodput is %.2f of the best fixed rate's", r.good/good)
+				}
+			})
+		}
+	}
+}
+
+// swings counts how often rates go from below a third of the highest to above two
+// thirds of it.
+func swings(rates []float64) (n int) {
+	most, low := slices.Max(rates), false
+	for _, r := range rates {
+		switch {
+		case r < most/3:
+			low = true
+		case r > 2*most/3 && low:
+			low = false
+			n++
+		}
+	}
+	return n
+}
+
+// A shop that flaps is let have what it takes when it is at its worst, and the
+// rate does not flap with it.
+func TestController_DoesNotSwingWithAShopThatFlaps(t *testing.T) {
+	t.Parallel()
+	for _, m := range shopModels {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			const most = 100.
+			s := newShop(m, visits{8, 5}, 2)
+			c := controllerOf(m, most)
+			c.least = 1
+			seconds := 0
+			r := s.rush(30*time.Minute, c.least, func(m Measure, inForce float64) float64 {
+				if seconds++; seconds%20 == 0 {
+					s.power = 1.2 - s.power // a fifth of it, or all
+				}
+				rate, _ := c.observe(m, inForce, true)
+				return rate
+			})
+			last := r.rates[len(r.rates)/2:]
+			t.Logf("in the last quarter of an hour, in which the shop flaps %d times, the rate swings %d times, up to %.1f/s", len(last)/40, swings(last), slices.Max(last))
+			if n := swings(last); n > len(last)/80 {
+				t.Errorf("the rate swings %d times", n)
+			}
+		})
+	}
+}
+
+// A shop that has just come back from the worst gets all it takes again.
+func TestController_RecoversWithTheShop(t *testing.T) {
+	t.Parallel()
+	m := shopModels[0]
+	const most = 60.
+	s := newShop(m, visits{8, 5}, 2)
+	c := controllerOf(m, most)
+	seconds := 0
+	r := s.rush(time.Hour, most/20, func(m Measure, inForce float64) float64 {
+		switch seconds++; seconds {
+		case 900:
+			s.power = .1
+		case 1200:
+			s.power = 1
+		}
+		rate, _ := c.observe(m, inForce, true)
+		return rate
+	})
+	mean := func(from, to int) (sum float64) {
+		for _, rate := range r.rates[from:to] {
+			sum += rate / float64(to-from)
+		}
+		return sum
+	}
+	well, ill, again := mean(600, 900), mean(1000, 1200), mean(3000, 3600)
+	t.Logf("%.2f/s while it is well, %.2f/s while it does a tenth, %.2f/s when it is well again", well, ill, again)
+	if ill > .3*well || again < .7*well {
+		t.Errorf("%.2f/s while it is well, %.2f/s while it does a tenth, %.2f/s when it is well again", well, ill, again)
+	}
+}
+
+// Where the line is empty or the shop is full, nothing is learned of how many more
+// it could take.
+func TestController_RaisesNothingWhereTheRateHoldsNobody(t *testing.T) {
+	t.Parallel()
+	c := controllerOf(shopModels[0], 100)
+	rate := 5.
+	for range 600 {
+		var m Measure
+		m.Asked, m.Answers[LatencyBucket(40*time.Millisecond)] = 20, 20
+		rate, _ = c.observe(m, rate, false)
+	}
+	if rate > 10 {
+		t.Errorf("%.1f/s after ten minutes in which nobody was held, from 5/s", rate)
+	}
+}
+
+// A shop that hangs answers nothing that could be late.
+func TestController_SeesAShopThatHangs(t *testing.T) {
+	t.Parallel()
+	c := controllerOf(shopModels[0], 100)
+	why := ""
+	for i := range 5 {
+		_, why = c.observe(Measure{Asked: 10, Unanswered: int64(10 + 10*i)}, 5, true)
+	}
+	if why != paceHanging {
+		t.Errorf("of a shop that hangs it says %q", why)
+	}
+}
+
+// When another gateway goes, its visitors come by this one: that is no more than
+// the shop had before.
+func TestController_TakesOverTheLoadOfAnother(t *testing.T) {
+	t.Parallel()
+	c := controllerOf(shopModels[0], 100)
+	rate := 5.
+	second := func(load int64) {
+		m := Measure{Asked: load}
+		m.Answers[LatencyBucket(40*time.Millisecond)] = uint32(load)
+		rate, _ = c.observe(m, rate, true)
+	}
+	for range 60 {
+		second(40)
+	}
+	for range 60 {
+		second(80)
+	}
+	if rate < 20 {
+		t.Errorf("%.1f/s a minute after it took over as much again, with a shop that is well", rate)
+	}
+}
