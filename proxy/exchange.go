@@ -44,6 +44,7 @@ type exchange struct {
 	counted  bool          // it is among the member's requests under way
 	breaker  *breaker      // wants to know how it ends; nil: it knows
 	judge    func(error)   // the same, of a breaker that is not closed
+	gauge    *gauge        // wants to know how it ends, too
 
 	// Of a request that asks about another: who asks, or where a visitor is led
 	// who may pass, and the other.

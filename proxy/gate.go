@@ -41,6 +41,9 @@ type Room interface {
 	// Shut has the room let no one in for as long as what it leads to does not
 	// answer. It never waits.
 	Shut(shut bool)
+	// Measured tells the room, once a second, how the upstreams did that it leads
+	// to. One goroutine calls it.
+	Measured(measures []admission.Measure)
 	// Converted notes that the shop counts a session as a success, End ends it,
 	// and Extend has it last as if it were used now. None of them waits.
 	Converted(s admission.Session)

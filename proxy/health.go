@@ -157,6 +157,8 @@ func (g *Gateway) keepRooms(ctx context.Context) {
 	defer look.Stop()
 	feel := time.NewTicker(feelEvery)
 	defer feel.Stop()
+	gauge := time.NewTicker(gaugeEvery)
+	defer gauge.Stop()
 	shut := map[int64]bool{}
 	for {
 		select {
@@ -164,6 +166,9 @@ func (g *Gateway) keepRooms(ctx context.Context) {
 			return
 		case <-feel.C:
 			g.feel()
+			continue
+		case <-gauge.C:
+			g.measure()
 			continue
 		case <-look.C:
 		}

@@ -25,4 +25,5 @@ func (missing) Stay(context.Context, admission.Session) (time.Time, bool) { retu
 func (missing) End(admission.Session)                                     {}
 func (missing) Extend(admission.Session)                                  {}
 func (missing) Shut(bool)                                                 {}
+func (missing) Measured([]admission.Measure)                              {}
 func (missing) Converted(admission.Session)                               {}

@@ -19,6 +19,7 @@ func (noRoom) Stay(context.Context, admission.Session) (time.Time, bool) { retur
 func (noRoom) End(admission.Session)                                     {}
 func (noRoom) Extend(admission.Session)                                  {}
 func (noRoom) Shut(bool)                                                 {}
+func (noRoom) Measured([]admission.Measure)                              {}
 func (noRoom) Converted(admission.Session)                               {}
 func (noRoom) TakePass(admission.Visit, string) admission.Verdict        { return admission.Verdict{} }
 

@@ -117,6 +117,7 @@ type Upstream struct {
 	wheel   wheel         // of RoundRobin
 	turn    atomic.Uint64 // of LeastConn
 	slots   *slots        // shared with other generations, as is the breaker
+	gauge   *gauge        // shared, too
 	breaker *breaker
 	retries budget
 	pulse   pulse
@@ -149,12 +150,12 @@ func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
 // and of new ones.
 func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) (*Upstream, error) {
 	u := &Upstream{
-		settings: s, gateway: g, slots: &slots{},
+		settings: s, gateway: g, slots: &slots{}, gauge: &gauge{},
 		duration: g.metrics.upstreamDuration.WithLabelValues(s.Name),
 	}
 	var known []*member
 	for _, other := range was {
-		u.slots = other.slots
+		u.slots, u.gauge = other.slots, other.gauge
 		if other.settings.Breaker == s.Breaker {
 			u.breaker = other.breaker
 		}
@@ -265,6 +266,9 @@ func (u *Upstream) start() {
 
 // serve passes one request on and its answer back.
 func (u *Upstream) serve(x *exchange, r *http.Request) {
+	x.gauge = u.gauge
+	u.gauge.begin()
+	defer x.settle((*gauge).left) // unless it is known better
 	err := x.enter(u.breaker)
 	if err != nil {
 		u.fault(&x.answer, r, err)
@@ -474,6 +478,11 @@ func (u *Upstream) answered(res *http.Response) error {
 	x.report(nil)
 	x.upstream = time.Since(x.sent)
 	u.duration.Observe(x.upstream.Seconds())
+	if res.StatusCode >= http.StatusInternalServerError {
+		x.settle((*gauge).failed)
+	} else {
+		x.settle(func(g *gauge) { g.answered(x.upstream) })
+	}
 	if u.settings.Slow > 0 {
 		u.pulse.beat(x.upstream > u.settings.Slow)
 	}
@@ -566,6 +575,7 @@ func (u *Upstream) fault(_ http.ResponseWriter, r *http.Request, err error) {
 	x.outcome = outcomeRefused
 	if f.upstream {
 		x.outcome = outcomeFault
+		x.settle((*gauge).failed)
 		u.failed(f.reason)
 	}
 	if f.upstream && x.member != nil {
