@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/ropeline/ropeline/admission"
@@ -30,6 +31,9 @@ func (d *decoder) derive(c *Config) {
 		a := &c.Activities[i]
 		if !d.given(fmt.Sprintf("activities[%d].burst", i)) && a.Rate != (Rate{}) {
 			a.Burst = admission.Burst(a.Rate.PerHour())
+		}
+		if a.Adaptive.On() && a.Adaptive.Min == (Rate{}) {
+			a.Adaptive.Min = Rate{Count: max(1, a.Rate.PerHour()/20), Per: time.Hour}
 		}
 		d.readTemplate(fmt.Sprintf("activities[%d].page.template", i), &a.Page)
 	}
@@ -443,6 +447,7 @@ func (d *decoder) checkActivities(c *Config) {
 			}
 		}
 		d.checkRate(rate, burst, a.Rate, a.Burst)
+		d.checkAdaptive(path, a)
 		if d.sound(path+".capacity", rate) && a.Capacity == 0 && a.Rate == (Rate{}) && a.Mode == "auto" {
 			d.warn(path, "has neither capacity nor rate: it lets everyone in")
 		}
@@ -653,4 +658,20 @@ func (d *decoder) checkTrust(path string, u Upstream) {
 func liesBelow(path, prefix string) bool {
 	path, prefix = strings.ToLower(path), strings.ToLower(prefix)
 	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
+
+// checkAdaptive holds a rate that follows the shop against its bounds.
+func (d *decoder) checkAdaptive(path string, a Activity) {
+	lowest := path + ".adaptive.min"
+	if !d.sound(path+".rate", path+".adaptive", path+".adaptive.p95", path+".adaptive.errors", lowest) {
+		return
+	}
+	switch {
+	case !a.Adaptive.On() && d.given(lowest):
+		d.problem(lowest, "does nothing without p95 or errors")
+	case a.Adaptive.On() && a.Rate == (Rate{}):
+		d.problem(path+".adaptive", "needs rate, the highest that it may be")
+	case a.Adaptive.On() && a.Adaptive.Min.PerHour() > a.Rate.PerHour():
+		d.problem(lowest, "is above rate, %v", a.Rate)
+	}
 }

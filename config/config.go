@@ -223,7 +223,7 @@ type Activity struct {
 	Bypass    []Bypass  `key:"bypass" doc:"Requests that pass uncounted: those that match all keys of any one rule."`
 	Draw      Draw      `key:"draw" doc:"The draw."`
 	Stock     Stock     `key:"stock" doc:"The article's stock."`
-	Adaptive  Adaptive  `key:"adaptive,later" doc:"A rate that follows the shop's health."`
+	Adaptive  Adaptive  `key:"adaptive" doc:"A rate that follows the shop: rate is its highest."`
 	Page      Page      `key:"page" doc:"What waiting visitors see."`
 }
 
@@ -300,12 +300,15 @@ type Stock struct {
 	StopAt  int64 `key:"stop_at" default:"0" min:"0" max:"1000000000" doc:"No one new joins while as many wait as this times what is left; 0: no such limit."`
 }
 
-// Adaptive is how the rate follows the shop's health.
+// Adaptive is how the rate follows the shop.
 type Adaptive struct {
-	P95    time.Duration `key:"p95" default:"0s" min:"0s" doc:"The shop's response time to keep below; 0s: not looked at."`
-	Errors float64       `key:"errors" default:"0" min:"0" max:"1" doc:"The share of failing answers to keep below; 0: not looked at."`
-	Min    Rate          `key:"min" doc:"The lowest rate."`
+	P95    time.Duration `key:"p95" default:"0s" min:"0s" max:"1h" doc:"95 % of the shop's answers are to be faster; 0s: not looked at. Best two to four times what it is with few visitors."`
+	Errors float64       `key:"errors" default:"0" min:"0" max:"1" doc:"The share of requests that may fail, as 2%; 0: not looked at."`
+	Min    Rate          `key:"min" doc:"The lowest rate. Default: a twentieth of rate."`
 }
+
+// On says whether the rate follows anything.
+func (a Adaptive) On() bool { return a.P95 > 0 || a.Errors > 0 }
 
 // Page is what waiting visitors see.
 type Page struct {

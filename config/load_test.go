@@ -389,45 +389,6 @@ func TestLoad_HashNamesWhatWasLoaded(t *testing.T) {
 	}
 }
 
-// later.yaml sets every key that this build cannot do; this test holds that it
-// forgets none, whatever its type.
-func TestLoad_LaterKeysAreAllRefused(t *testing.T) {
-	_, err := Load("testdata/bad/later.yaml", nil)
-	refused := map[string]bool{}
-	for _, p := range err.(Problems) {
-		if strings.HasSuffix(p.What, "not available yet in this build") {
-			refused[p.Path] = true
-		} else {
-			t.Errorf("another problem: %v", p)
-		}
-	}
-	count := 0
-	var walk func(path string, t reflect.Type, f field)
-	walk = func(path string, typ reflect.Type, f field) {
-		switch {
-		case isScalar(typ) || f.later && typ.Kind() != reflect.Struct:
-			if f.later {
-				count++
-				if !refused[path] {
-					t.Errorf("%s is not refused", path)
-				}
-			}
-		case f.named:
-			walk(path+".shop", typ.Elem(), field{})
-		case typ.Kind() == reflect.Slice:
-			walk(path+"[0]", typ.Elem(), field{})
-		case typ.Kind() == reflect.Struct:
-			for _, child := range fieldsOf(typ) {
-				walk(join(path, child.name), typ.Field(child.index).Type, f.below(child))
-			}
-		}
-	}
-	walk("", reflect.TypeFor[Config](), field{})
-	if count != len(refused) {
-		t.Errorf("got %d refused, want %d", len(refused), count)
-	}
-}
-
 func TestLoad_LaterKeysMaySayTheirDefault(t *testing.T) {
 	mustLoad(t, minimal+`
 tls: {mode: off}

@@ -70,6 +70,7 @@ func ofFile(c *config.Config, a config.Activity) offer {
 				MaxQueue: a.MaxQueue, StopAt: a.Stock.StopAt,
 				Draw: a.Order == "draw", Prequeue: a.Prequeue,
 			},
+			Adaptive:      admission.Adaptive{P95: a.Adaptive.P95, Errors: a.Adaptive.Errors, MinPerHour: a.Adaptive.Min.PerHour()},
 			Beacon:        a.Draw.Beacon,
 			ShowStock:     a.Stock.Show,
 			Poll:          poll(c),
