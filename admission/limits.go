@@ -108,9 +108,11 @@ type Stock struct {
 // SoldOut reports whether nothing is left.
 func (s Stock) SoldOut() bool { return s.Counted && s.Left == 0 }
 
-// Burst returns the default burst for a rate: two ticks of it, at least 1.
+// Burst returns the default burst for a rate: two ticks of it, at least 2. Turns
+// are whole, and given at ticks: with 1, what a tick comes too late for one is
+// lost, which at 2/s is a quarter of the rate.
 func Burst(ratePerHour int64) int64 {
-	return max(1, ceilDiv(2*ratePerHour*Tick.Microseconds(), time.Hour.Microseconds()))
+	return max(2, ceilDiv(2*ratePerHour*Tick.Microseconds(), time.Hour.Microseconds()))
 }
 
 // LeastBurst returns the smallest burst that does not throttle a rate: one

@@ -1,20 +1,22 @@
 package admission
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 )
 
-func TestBurst_IsTwoTicksOfTheRateAtLeastOne(t *testing.T) {
+func TestBurst_IsTwoTicksOfTheRateAtLeastTwo(t *testing.T) {
 	for _, c := range []struct{ perHour, burst, least int64 }{
-		{0, 1, 1},
-		{1, 1, 1},
-		{60, 1, 1},
-		{7200, 1, 1},  // 2/s: one in two ticks
-		{7201, 2, 1},  // any more needs a second
+		{0, 2, 1},
+		{1, 2, 1},
+		{60, 2, 1},
+		{7200, 2, 1},  // 2/s: one in two ticks
 		{14400, 2, 1}, // 4/s: one in a tick
 		{14401, 3, 2},
 		{150 * 3600, 75, 38},
@@ -29,6 +31,41 @@ func TestBurst_IsTwoTicksOfTheRateAtLeastOne(t *testing.T) {
 		if Burst(c.perHour) > MaxBurst {
 			t.Errorf("burst of %d/h is above the greatest", c.perHour)
 		}
+	}
+}
+
+// Ticks come late by chance, and a turn that is due between two of them waits
+// for the second.
+func TestBurst_OfTheDefaultGivesAllOfASmallRate(t *testing.T) {
+	for _, perSecond := range []int64{1, 2, 3, 4, 5, 7} {
+		synctest.Test(t, func(t *testing.T) {
+			store, chance := NewMemory(nil), rand.New(rand.NewPCG(1, uint64(perSecond)))
+			call := Call{Line: LineID{Tenant: "demo", Activity: 1}, Gateway: "g1"}
+			limits := sound()
+			limits.Absence, limits.RatePerHour, limits.Burst = time.Hour, perSecond*3600, Burst(perSecond*3600)
+			tick := func() Line {
+				time.Sleep(Tick + time.Duration(chance.Int64N(int64(Tick/10))))
+				line, err := store.Release(t.Context(), call, limits, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return line
+			}
+			for tick().Settling {
+			}
+			if _, _, err := store.Join(t.Context(), call, "all", slices.Repeat([]Newcomer{{}}, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			const span = 2 * time.Minute
+			from, began := tick().Released, time.Now()
+			var given int64
+			for time.Since(began) < span {
+				given = tick().Released - from
+			}
+			if want := perSecond * int64(span/time.Second); given < want*99/100 || given > want+limits.Burst {
+				t.Errorf("at %d/s %d turns were given in %v, want %d", perSecond, given, span, want)
+			}
+		})
 	}
 }
 

@@ -520,11 +520,11 @@ func TestRate_PerHour(t *testing.T) {
 	}
 }
 
-func TestBurst_IsTwoTicksRoundedUp(t *testing.T) {
+func TestBurst_IsTwoTicksRoundedUpAtLeastTwo(t *testing.T) {
 	for _, v := range []struct {
 		rate string
 		want int64
-	}{{"1/h", 1}, {"1/s", 1}, {"2/s", 1}, {"3/s", 2}, {"121/m", 2}, {"7201/h", 2}, {"200000/s", 100_000}} {
+	}{{"1/h", 2}, {"1/s", 2}, {"2/s", 2}, {"3/s", 2}, {"121/m", 2}, {"7201/h", 2}, {"200000/s", 100_000}} {
 		c := mustLoad(t, strings.Replace(minimal, "10/s", v.rate, 1))
 		if got := c.Activities[0].Burst; got != v.want {
 			t.Errorf("%s: got %d, want %d", v.rate, got, v.want)
