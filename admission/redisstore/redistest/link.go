@@ -251,7 +251,11 @@ func (l *Link) carry(w *wire) {
 	l.mu.Lock()
 	w.server = conn.(*net.TCPConn)
 	l.mu.Unlock()
-	// If the wire was reset before it had a server, the loops end at once.
+	select {
+	case <-w.gone: // reset before it had a server, which nobody would close
+		return
+	default:
+	}
 	var both sync.WaitGroup
 	for _, way := range []struct {
 		from, to *net.TCPConn
