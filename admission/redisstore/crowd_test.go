@@ -462,11 +462,11 @@ func (c *crowd) checkPlaces() {
 	c.complain("place lost", found)
 }
 
-// checkInside: who is inside passes, without waiting for the store.
+// checkInside: who is inside passes, without waiting for the store. A busy
+// machine may hold up one in a hundred.
 func (c *crowd) checkInside() {
 	c.t.Helper()
-	var requests int
-	var slowest answer
+	var passed []answer
 	var found []string
 	inside := c.inside()
 	for _, v := range c.people {
@@ -474,20 +474,23 @@ func (c *crowd) checkInside() {
 			if !inside(a) || a.verb != arrive {
 				continue
 			}
-			requests++
-			if a.answered.Sub(a.asked) > slowest.answered.Sub(slowest.asked) {
-				slowest = a
-			}
+			passed = append(passed, a)
 			if !a.Pass {
 				found = append(found, fmt.Sprintf("number %d was told %s by %s, %s", v.number(), a.Reason, a.gateway.name, c.when(a.answered)))
 				break
 			}
 		}
 	}
-	took := slowest.answered.Sub(slowest.asked)
-	c.t.Logf("%d requests of visitors inside, the slowest took %v", requests, took.Round(time.Microsecond))
-	if took >= time.Second {
-		c.t.Errorf("a visitor inside waited %v for %s, %s", took, slowest.gateway.name, c.when(slowest.asked))
+	if len(passed) == 0 {
+		c.t.Error("nobody inside asked for anything")
+		return
+	}
+	took := func(a answer) time.Duration { return a.answered.Sub(a.asked) }
+	slices.SortFunc(passed, func(a, b answer) int { return cmp.Compare(took(a), took(b)) })
+	most := passed[len(passed)*99/100]
+	c.t.Logf("%d requests of visitors inside, 99 of 100 took at most %v", len(passed), took(most).Round(time.Microsecond))
+	if took(most) >= time.Second {
+		c.t.Errorf("a visitor inside waited %v for %s, %s, as did one in a hundred", took(most), most.gateway.name, c.when(most.asked))
 	}
 	c.complain("visitor inside disturbed", found)
 }
