@@ -49,7 +49,7 @@ type Setting struct {
 	Name      string
 	Capacity  int64         `key:"capacity" default:"0" min:"0" max:"1000000000" doc:"Visitors inside at once; 0: no limit."`
 	Rate      Rate          `key:"rate" doc:"New visitors per s, m or h; empty: no limit."`
-	Burst     int64         `key:"burst" min:"1" max:"400000" doc:"Visitors let in at one instant at most. Default: half a second of rate, at least 1."`
+	Burst     int64         `key:"burst" min:"1" max:"400000" doc:"Visitors let in at one instant at most. Default: half a second of rate, at least 2."`
 	MaxQueue  int64         `key:"max_queue" default:"0" min:"0" max:"1000000000" doc:"Visitors waiting at most; 0: no limit."`
 	Absence   time.Duration `key:"absence" default:"3m" min:"10s" max:"1h" doc:"A waiting visitor not heard from for this long is passed over."`
 	HoldPlace time.Duration `key:"hold_place" default:"15m" min:"0s" max:"168h" doc:"A visitor who was passed over keeps the place for this long."`
