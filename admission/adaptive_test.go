@@ -1,11 +1,16 @@
 package admission
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 )
+
+// thorough has the best fixed rate searched for in small steps, and for every way
+// to visit: half a minute of a processor, and several under the race detector.
+var thorough = flag.Bool("thorough", false, "hold the adaptive rate against the best fixed one as docs/adaptive.md does")
 
 // following lets a controller follow a shop.
 func following(c *controller) func(Measure, float64) float64 {
@@ -25,11 +30,15 @@ func controllerOf(m shopModel, most float64) *controller {
 func TestController_DoesNearlyAsWellAsTheBestFixedRate(t *testing.T) {
 	t.Parallel()
 	const long = 30 * time.Minute
+	stays, step := []visits{{8, 5}}, 1.3
+	if *thorough {
+		stays, step = []visits{{1, 1}, {8, 5}, {20, 15}}, 1.12
+	}
 	for _, m := range shopModels {
-		for _, v := range []visits{{1, 1}, {8, 5}, {20, 15}} {
+		for _, v := range stays {
 			t.Run(fmt.Sprintf("%s, %.0f requests", m.name, v.requests), func(t *testing.T) {
 				t.Parallel()
-				best, good := bestFixed(m, v, long)
+				best, good := bestFixed(m, v, long, step)
 				most := 6 * best
 				r := newShop(m, v, 2).rush(long, most/20, following(controllerOf(m, most)))
 				t.Logf("best fixed %.2f/s gives %.1f a second; up to six times that gives %.2f of it, late for %d s of %v", best, good, r.good/good, r.late, long)

@@ -217,8 +217,8 @@ func (s *shop) rush(long time.Duration, rate float64, follow func(m Measure, inF
 }
 
 // bestFixed returns the rate that a shop does best at, and what comes of it.
-func bestFixed(m shopModel, v visits, long time.Duration) (rate, good float64) {
-	for load := 64.; load < 220; load *= 1.12 {
+func bestFixed(m shopModel, v visits, long time.Duration, step float64) (rate, good float64) {
+	for load := 64.; load < 220; load *= step {
 		fixed := load / v.requests
 		r := newShop(m, v, 1).rush(long, fixed, func(Measure, float64) float64 { return fixed })
 		if r.good > good {
