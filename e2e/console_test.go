@@ -358,7 +358,7 @@ func otherTenantSeesNothing(t *testing.T, b *browser, first, _ *gateway) {
 }
 
 func loginEnds(t *testing.T, b *browser, first, _ *gateway) {
-	p := openConsole(t, b, first, "operator", "--ttl", "4s")
+	p := openConsole(t, b, first, "operator", "--ttl", "20s") // a slow machine opens it in ten
 	p.line(7)
 	p.Wait("the login is over", `document.querySelector(".login") !== null && document.querySelector(".problem").textContent.includes("has ended")`)
 	if hidden, err := evaluate[bool](p.tab, `document.getElementById("head").hidden && document.querySelector(".figures") === null`); err != nil || !hidden {

@@ -158,7 +158,8 @@ func TestRun_SaysWhyItsStoreCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "garbage.db"), strings.Repeat("not a store ", 10_000))
-	write(t, filepath.Join(dir, "torn.db"), string(content[:len(content)/2]))
+	// Half of it may be whole: the file grows ahead of what is in it.
+	write(t, filepath.Join(dir, "torn.db"), string(content[:5*os.Getpagesize()/2]))
 	write(t, filepath.Join(dir, "readonly.db"), string(content))
 	if err := os.Chmod(filepath.Join(dir, "readonly.db"), 0o444); err != nil {
 		t.Fatal(err)
