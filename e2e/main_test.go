@@ -21,7 +21,7 @@ var binary string
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Most of these tests wait for a clock of the program, not for a core.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
