@@ -360,10 +360,7 @@ func (d *decoder) value(path string, n *yaml.Node, into reflect.Value, f field) 
 	case t.Kind() == reflect.Slice:
 		d.list(path, n, into, f)
 	case t.Kind() == reflect.Map:
-		entries, ok := d.entries(path, n)
-		if ok && len(entries) > 0 && f.later {
-			d.later(path)
-		}
+		d.entries(path, n)
 	default:
 		if bare, ok := bareField(d.fieldsOf(t)); ok && n != nil && resolved(n).Kind == yaml.ScalarNode {
 			d.value(path, n, into.Field(bare.index), f.below(bare))
@@ -389,11 +386,6 @@ func bareField(fields []field) (field, bool) {
 		}
 	}
 	return field{}, false
-}
-
-// later refuses a key that this build knows and cannot do.
-func (d *decoder) later(path string) {
-	d.problem(path, "not available yet in this build")
 }
 
 // scalar reads one value: from the environment, else from n, else the default.
@@ -448,9 +440,6 @@ func (d *decoder) scalar(path string, n *yaml.Node, into reflect.Value, f field)
 		return
 	}
 	into.Set(reflect.ValueOf(v))
-	if f.later && !reflect.DeepEqual(into.Interface(), standard.Interface()) {
-		d.later(path)
-	}
 }
 
 // read adds text, which the environment or a file brought to path, to the hash.
@@ -469,14 +458,11 @@ func (d *decoder) list(path string, n *yaml.Node, into reflect.Value, f field) {
 	}
 	items := reflect.MakeSlice(into.Type(), len(n.Content), len(n.Content))
 	item := f
-	item.required, item.later, item.standard = false, false, ""
+	item.required, item.standard = false, ""
 	for i, content := range n.Content {
 		d.value(fmt.Sprintf("%s[%d]", path, i), content, items.Index(i), item)
 	}
 	into.Set(items)
-	if f.later && len(n.Content) > 0 {
-		d.later(path)
-	}
 }
 
 // names reads a mapping from names to structs into a slice of the structs,

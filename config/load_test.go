@@ -124,7 +124,7 @@ func TestLoad_QuickstartShowsEveryAvailableKey(t *testing.T) {
 	var walk func(path string, typ reflect.Type, f field)
 	walk = func(path string, typ reflect.Type, f field) {
 		for _, child := range fieldsOf(typ) {
-			if child = f.below(child); child.later || child.bare {
+			if child = f.below(child); child.bare {
 				continue
 			}
 			childPath, childType := join(path, child.name), typ.Field(child.index).Type

@@ -13,7 +13,7 @@ import (
 func keyTable(t reflect.Type, path string, parent field) (rows []string) {
 	for _, child := range fieldsOf(t) {
 		f := parent.below(child)
-		if f.later || f.bare { // what is bare stands in the row of its struct
+		if f.bare { // what is bare stands in the row of its struct
 			continue
 		}
 		at, kind := join(path, f.name), t.Field(f.index).Type

@@ -19,7 +19,6 @@ func Schema() string { return schema }
 //
 //	key:"name,flag…"  the key, and any of these flags:
 //	                  required  must be there
-//	                  later     known, and refused unless it has its default
 //	                  restart   a reload cannot change it
 //	                  named     a mapping from names to structs, read into a slice
 //	                  bare      the field that one plain value stands for
@@ -31,13 +30,12 @@ func Schema() string { return schema }
 //	form:"…"          the form of a text, see forms
 //	doc:"…"           a sentence for editors
 //
-// Flags later and restart hold for all below. To make a key available is to
-// take the word later out of its tag.
+// The flag restart holds for all below.
 type field struct {
 	name  string
 	index int
 
-	required, later, restart, named, bare, seconds, bytes bool
+	required, restart, named, bare, seconds, bytes bool
 
 	standard string // the default
 	min, max string
@@ -83,8 +81,6 @@ func (f *field) flag(word string) *bool {
 	switch word {
 	case "required":
 		return &f.required
-	case "later":
-		return &f.later
 	case "restart":
 		return &f.restart
 	case "named":
@@ -101,7 +97,6 @@ func (f *field) flag(word string) *bool {
 
 // below gives child what f's flags say of all below it.
 func (f field) below(child field) field {
-	child.later = child.later || f.later
 	child.restart = child.restart || f.restart
 	return child
 }

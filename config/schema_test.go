@@ -65,19 +65,13 @@ func valueSchema(t reflect.Type, f field) object {
 		}
 	case t.Kind() == reflect.Slice:
 		item := f
-		item.later, item.doc, item.standard = false, "", ""
+		item.doc, item.standard = "", ""
 		s = object{"type": []string{"array", "null"}, "items": valueSchema(t.Elem(), item)}
 		if f.required {
 			s["type"], s["minItems"] = "array", 1
 		}
-		if f.later {
-			s["maxItems"] = 0
-		}
 	case t.Kind() == reflect.Map:
 		s = object{"type": []string{"object", "null"}}
-		if f.later {
-			s["maxProperties"] = 0
-		}
 	default:
 		s = structSchema(t, f)
 		if bare, ok := bareField(fieldsOf(t)); ok {
@@ -87,9 +81,6 @@ func valueSchema(t reflect.Type, f field) object {
 	}
 	if f.doc != "" {
 		s["description"] = f.doc
-	}
-	if f.later {
-		s["description"] = strings.TrimSpace(f.doc + " Not available yet in this build.")
 	}
 	return s
 }
@@ -129,9 +120,6 @@ func scalarSchema(t reflect.Type, f field) object {
 	if f.enum != nil {
 		s["enum"] = literals(t, f.enum...)
 	}
-	if f.later && (isPlain(t) && !f.bytes || t == secretType) {
-		s["const"] = standardOf(t, f)
-	}
 	if len(s) > 1 || s["type"] != "string" {
 		// What a variable holds, only Load can tell.
 		s = object{"anyOf": []any{s, object{"$ref": "#/$defs/environment"}}}
@@ -140,16 +128,6 @@ func scalarSchema(t reflect.Type, f field) object {
 		s["default"] = standardOf(t, f)
 	}
 	return s
-}
-
-// isPlain says whether one value of t is written in one way only: 60s is also
-// 1m, but 5 is 5.
-func isPlain(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int64, reflect.Float64:
-		return t != durationType
-	}
-	return false
 }
 
 // standardOf gives the default of a key as JSON.
