@@ -60,13 +60,19 @@ func (b *bucketSet) put(key, value []byte) { b.puts = append(b.puts, put{key, va
 // collect returns what the file lacks, and reports whether that is anything but
 // the passing of time. The caller holds the store's mutex.
 func (l *line) collect(id LineID) (set lineSet, changed bool) {
-	state := l.state()
-	set = lineSet{id: id, all: l.unwritten.all, state: state.encode()}
+	state, u := l.state(), &l.unwritten
+	set = lineSet{id: id, all: u.all, state: state.encode()}
 	state.At, state.Credit, state.ClaimClock, state.Window = 0, 0, 0, 0
 	still := state.encode()
 	changed = !bytes.Equal(still, l.still)
 	l.still = still
-	for _, b := range append(l.mapSets(), l.turnSet(), l.sessionSet(), l.endedSet(), l.spentSet(), l.identitySet()) {
+	for _, b := range append(l.mapSets(),
+		entries(turnsBucket, u.all, u.turns, l.turns.items, l.turnEntry),
+		entries(sessionsBucket, u.all, u.sessions, l.sessions, l.sessionEntry),
+		entries(endedBucket, u.all, u.ended, l.ended, l.endedEntry),
+		entries(spentBucket, u.all, u.spent, l.spent.byPass, l.spentEntry),
+		l.identitySet(),
+	) {
 		if b.anew || len(b.puts) > 0 {
 			set.buckets = append(set.buckets, b)
 		}
@@ -93,73 +99,49 @@ func (l *line) mapSets() (sets []bucketSet) {
 	return sets
 }
 
-func (l *line) turnSet() bucketSet {
-	if l.unwritten.all {
-		for n := range l.turns.items {
-			l.unwritten.turns.add(n)
+// entries are what is written of a bucket: those of the keys that changed, or of
+// all that the line has. Of a key that it no longer has, entry gives no value.
+func entries[K comparable, V any](name []byte, all bool, changed keySet[K], kept map[K]V, entry func(K) (key, value []byte)) bucketSet {
+	b := bucketSet{name: name}
+	if all {
+		for k := range kept {
+			b.put(entry(k))
 		}
+		return b
 	}
-	b := bucketSet{name: turnsBucket}
-	for n := range l.unwritten.turns {
-		var value []byte
-		if at, ok := l.turns.get(n); ok {
-			value = encodeNumbers(int64(at))
-		}
-		b.put(encodeNumbers(n), value)
-	}
-	return b
-}
-
-func (l *line) sessionSet() bucketSet {
-	if l.unwritten.all {
-		for visitor := range l.sessions {
-			l.unwritten.sessions.add(visitor)
-		}
-	}
-	b := bucketSet{name: sessionsBucket}
-	for visitor := range l.unwritten.sessions {
-		var value []byte
-		if s := l.sessions[visitor]; s != nil {
-			end, _ := l.sessionEnd.get(visitor)
-			value = encodeNumbers(s.Number, int64(s.Until), int64(s.Max), int64(end))
-		}
-		b.put([]byte(visitor), value)
+	for k := range changed {
+		b.put(entry(k))
 	}
 	return b
 }
 
-func (l *line) endedSet() bucketSet {
-	if l.unwritten.all {
-		for visitor := range l.ended {
-			l.unwritten.ended.add(visitor)
-		}
+func (l *line) turnEntry(n int64) (key, value []byte) {
+	if at, ok := l.turns.get(n); ok {
+		value = encodeNumbers(int64(at))
 	}
-	b := bucketSet{name: endedBucket}
-	for visitor := range l.unwritten.ended {
-		var value []byte
-		if until, ok := l.ended[visitor]; ok {
-			value = encodeNumbers(int64(until))
-		}
-		b.put([]byte(visitor), value)
-	}
-	return b
+	return encodeNumbers(n), value
 }
 
-func (l *line) spentSet() bucketSet {
-	if l.unwritten.all {
-		for pass := range l.spent.byPass {
-			l.unwritten.spent.add(pass)
-		}
+func (l *line) sessionEntry(visitor string) (key, value []byte) {
+	if s := l.sessions[visitor]; s != nil {
+		end, _ := l.sessionEnd.get(visitor)
+		value = encodeNumbers(s.Number, int64(s.Until), int64(s.Max), int64(end))
 	}
-	b := bucketSet{name: spentBucket}
-	for pass := range l.unwritten.spent {
-		var value []byte
-		if s := l.spent.of(pass); s.Uses > 0 {
-			value = encodeNumbers(s.Uses, int64(s.Until))
-		}
-		b.put([]byte(pass), value)
+	return []byte(visitor), value
+}
+
+func (l *line) endedEntry(visitor string) (key, value []byte) {
+	if until, ok := l.ended[visitor]; ok {
+		value = encodeNumbers(int64(until))
 	}
-	return b
+	return []byte(visitor), value
+}
+
+func (l *line) spentEntry(pass string) (key, value []byte) {
+	if s := l.spent.of(pass); s.Uses > 0 {
+		value = encodeNumbers(s.Uses, int64(s.Until))
+	}
+	return []byte(pass), value
 }
 
 func (l *line) identitySet() bucketSet {
