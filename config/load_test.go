@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -15,9 +14,9 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
-)
 
-var update = flag.Bool("update", false, "write what is expected, and schema.json, anew")
+	"github.com/ropeline/ropeline/golden"
+)
 
 // corpus gives the files that match, each with the environment that stands
 // beside it in NAME.env.
@@ -55,7 +54,7 @@ func TestLoad_Bad(t *testing.T) {
 				t.Fatalf("got the error %T, want Problems", err)
 			}
 			got := strings.ReplaceAll(err.Error(), filepath.Dir(file)+string(filepath.Separator), "") + "\n"
-			compare(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
+			golden.File(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
 			if strings.Contains(got, "hunter2") {
 				t.Error("a problem shows a secret")
 			}
@@ -80,25 +79,8 @@ func TestLoad_Good(t *testing.T) {
 				return
 			}
 			got := strings.ReplaceAll(Problems(c.Warnings).Error(), filepath.Dir(file)+string(filepath.Separator), "") + "\n"
-			compare(t, want, got)
+			golden.File(t, want, got)
 		})
-	}
-}
-
-func compare(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s\n--- got\n%s--- want\n%s", file, got, want)
 	}
 }
 

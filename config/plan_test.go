@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ropeline/ropeline/golden"
 )
 
 // TestLoadPlan_Bad holds each bad plan to the problems beside it in NAME.txt.
@@ -18,7 +20,7 @@ func TestLoadPlan_Bad(t *testing.T) {
 			if !errors.As(err, &problems) {
 				t.Fatalf("got the error %v, want Problems", err)
 			}
-			compare(t, strings.TrimSuffix(file, ".yaml")+".txt", strings.ReplaceAll(err.Error(), "testdata/plan/", "")+"\n")
+			golden.File(t, strings.TrimSuffix(file, ".yaml")+".txt", strings.ReplaceAll(err.Error(), "testdata/plan/", "")+"\n")
 		})
 	}
 }

@@ -2,10 +2,11 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/ropeline/ropeline/golden"
 )
 
 // keyTable gives a row of Markdown for each key that may be set, from the tags
@@ -64,26 +65,7 @@ func keyRow(at string, f field) string {
 
 func TestReference_FollowsTheTags(t *testing.T) {
 	for file, of := range map[string]reflect.Type{"../docs/configuration.md": reflect.TypeFor[Config](), "../docs/simulate.md": reflect.TypeFor[Plan]()} {
-		const begin, end = "<!-- keys: begin -->\n", "<!-- keys: end -->"
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, rest, found := strings.Cut(string(text), begin)
-		_, after, closed := strings.Cut(rest, end)
-		if !found || !closed {
-			t.Fatalf("%s has no place for the keys", file)
-		}
 		table := "| key | default | meaning |\n|---|---|---|\n" + strings.Join(keyTable(of, "", field{}), "\n") + "\n"
-		want := before + begin + table + end + after
-		if *update {
-			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if string(text) != want {
-			t.Errorf("%s is not what the tags say; go test ./config -update writes it anew", file)
-		}
+		golden.OpenPart(t, file, "keys").Hold(t, table)
 	}
 }

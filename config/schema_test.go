@@ -13,6 +13,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/ropeline/ropeline/golden"
 )
 
 // object is a JSON object.
@@ -173,15 +175,7 @@ func TestSchema_FollowsTheTags(t *testing.T) {
 	if err := encoder.Encode(fileSchema()); err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile("schema.json", want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if Schema() != want.String() {
-		t.Error("schema.json is not what the tags say; go test ./config -update writes it anew")
-	}
+	golden.File(t, "schema.json", want.String())
 }
 
 // compiled gives the schema as it is in the file, ready to hold values to.

@@ -6,12 +6,13 @@ import (
 	"go/parser"
 	gotoken "go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/ropeline/ropeline/golden"
 )
 
 // said is a line of the log, as the source says it.
@@ -130,18 +131,10 @@ func fieldsIn(n ast.Node) (fields []string) {
 // TestLogs_EveryMessageIsDescribed holds docs/logs.md to the source: each
 // message with its level and fields, and a meaning, and none that is not said.
 func TestLogs_EveryMessageIsDescribed(t *testing.T) {
-	const file, begin, end = "../../docs/logs.md", "<!-- messages: begin -->\n", "<!-- messages: end -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	table, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the messages", file)
-	}
+	const file = "../../docs/logs.md"
+	table := golden.OpenPart(t, file, "messages")
 	meanings := map[string]string{}
-	for _, row := range strings.Split(table, "\n") {
+	for row := range strings.SplitSeq(table.Text, "\n") {
 		if cells := strings.Split(row, " | "); len(cells) == 4 {
 			meanings[strings.Trim(cells[1], "`")] = strings.TrimSuffix(cells[3], " |")
 		}
@@ -181,7 +174,7 @@ func TestLogs_EveryMessageIsDescribed(t *testing.T) {
 	for _, s := range lines {
 		if s.message == "request" { // has a section of its own
 			for _, f := range s.fields {
-				if !strings.Contains(before+after, "`"+f+"`") {
+				if !strings.Contains(table.Before+table.After, "`"+f+"`") {
 					t.Errorf("the field %s of the request line is not described", f)
 				}
 			}
@@ -196,14 +189,5 @@ func TestLogs_EveryMessageIsDescribed(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.level, s.message, fields, meanings[s.message])
 	}
-	want := before + begin + b.String() + end + after
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if string(text) != want {
-		t.Errorf("%s is not what the source says; go test ./cmd/ropeline -update writes it", file)
-	}
+	table.Hold(t, b.String())
 }

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-)
 
-var update = flag.Bool("update", false, "write docs/commands.md anew")
+	"github.com/ropeline/ropeline/golden"
+)
 
 // commandReference describes a command and its flags in Markdown.
 func commandReference(cmd *cobra.Command) string {
@@ -36,30 +34,11 @@ func commandReference(cmd *cobra.Command) string {
 }
 
 func TestReference_FollowsTheCommands(t *testing.T) {
-	const file, begin, end = "../../docs/commands.md", "<!-- commands: begin -->\n", "<!-- commands: end -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the commands", file)
-	}
 	var b strings.Builder
 	for _, cmd := range described(commands(nil))[1:] {
 		b.WriteString(commandReference(cmd))
 	}
-	want := before + begin + b.String() + end + after
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if string(text) != want {
-		t.Errorf("%s is not what the commands say; go test ./cmd/ropeline -update writes it anew", file)
-	}
+	golden.OpenPart(t, "../../docs/commands.md", "commands").Hold(t, b.String())
 }
 
 func TestCommands_EachTeachesItsUse(t *testing.T) {

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -10,9 +9,9 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
-)
 
-var update = flag.Bool("update", false, "write docs/api-reference.md anew")
+	"github.com/ropeline/ropeline/golden"
+)
 
 // described reads the document with the order that its mappings have, which a
 // reader of the reference wants to see.
@@ -252,21 +251,7 @@ func (r *reference) all() {
 }
 
 func TestReference_FollowsTheDocument(t *testing.T) {
-	const file = "../../docs/api-reference.md"
 	r := &reference{root: described(t)}
 	r.all()
-	want := strings.TrimRight(r.String(), "\n") + "\n"
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(text) != want {
-		t.Errorf("%s is not what the document says; go test ./web/api -update writes it", file)
-	}
+	golden.File(t, "../../docs/api-reference.md", strings.TrimRight(r.String(), "\n")+"\n")
 }
