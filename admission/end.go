@@ -72,10 +72,7 @@ func (r *Room) Extend(session Session) {
 	if asked := s.asked.Load(); until >= s.max || s.gone.Load() || now.Sub(Instant(asked)) < time.Second || !s.asked.CompareAndSwap(asked, int64(now)) {
 		return
 	}
-	select {
-	case r.renews <- session.Visitor:
-	default: // full: the shop or the next second's request asks again
-	}
+	r.askToRenew(session.Visitor)
 }
 
 // isGone reports whether a visitor's session has ended as far as this gateway

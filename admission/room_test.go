@@ -902,6 +902,38 @@ func TestRoom_ASecondLossHoldsNoOneInside(t *testing.T) {
 	})
 }
 
+// The gateway that renewed the session is gone with what it knew, and what the
+// other one remembers ends before the token does.
+func TestRoom_ALossHoldsNoOneInsideWhoseGatewayIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.Max = time.Hour
+		shared := admission.NewMemory(nil)
+		gone, store := &away{Store: shared}, &away{Store: shared}
+		ring := newRing(t, admission.NewKey())
+		first, second := runRoom(t, gone, ring, limits), runRoom(t, store, ring, limits)
+		b := &browser{room: second}
+		b.settleIn()
+		time.Sleep(20 * time.Second)
+		b.room = first
+		b.settleIn()
+
+		store.replace(admission.NewMemory(nil))
+		gone.hung.Store(true)
+		b.room = second
+		time.Sleep(10*time.Second + admission.SessionGrace/2)
+		for range 30 {
+			if v := b.arrive(); !v.Pass {
+				t.Fatalf("inside, the store and a gateway lost their data: %+v, want to pass", v)
+			}
+			if f := second.Figures(); f.Sessions != 1 {
+				t.Fatalf("%d sessions after it, want the one that stood", f.Sessions)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 // Nobody renews a session while the store is away: once idle has passed nobody
 // is inside, and no seat is kept for those who were.
 func TestRoom_NoSeatStandsForASessionThatTheOutageOutlasted(t *testing.T) {

@@ -136,7 +136,9 @@ func (l *line) heal(call Call, m Memory) {
 		l.spend(spent)
 	}
 	for _, a := range m.Sessions {
-		if l.sessions[a.Visitor] == nil && l.ended[a.Visitor] == 0 && a.Until.Add(SessionGrace) > l.at {
+		s := l.sessions[a.Visitor]
+		later := s == nil || a.Until > s.Until // another gateway may have renewed it since
+		if later && l.ended[a.Visitor] == 0 && a.Until.Add(SessionGrace) > l.at {
 			l.setSession(a, SessionGrace)
 		}
 	}

@@ -83,7 +83,12 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 	}
 	switch entry.Outcome {
 	case EntryAdmitted:
-		if entry.Admission.Until <= now { // in its last seconds, without a token
+		until := entry.Admission.Until
+		switch {
+		case alive && until < t.expires: // who renewed it is gone, and the line has not heard
+			r.askToRenew(t.visitor)
+			return s
+		case until <= now: // in its last seconds, without a token
 			return nil
 		}
 		s.born.Store(int64(v.Born))
@@ -133,9 +138,15 @@ func (r *Room) use(s *stay, visitor string, now Instant) {
 	if now.Sub(Instant(asked)) < time.Second || !s.asked.CompareAndSwap(asked, int64(now)) {
 		return
 	}
+	r.askToRenew(visitor)
+}
+
+// askToRenew has a session renewed that is in use. It never waits; where it is
+// lost, a later request asks again.
+func (r *Room) askToRenew(visitor string) {
 	select {
 	case r.renews <- visitor:
-	default: // full: the next second's request asks again
+	default: // full
 	}
 }
 

@@ -134,6 +134,23 @@ func healing(t *testing.T, open Opener) {
 		}
 	})
 
+	// A gateway remembers a session as it saw it last, and another may have renewed
+	// it since: the seat is to last as long as the token.
+	losing("TheLatestEndOfASessionSurvives", func(t *testing.T, bench Bench) {
+		r, g1 := openRig(t, bench, usual())
+		g2 := r.gateway(usual())
+		k := g1.fill(1)[0]
+		r.pass(10 * time.Second)
+		g2.renew(k)
+		until := k.session.Until
+		r.lose()
+		r.settle()
+		g1.want(k, g1.show(k), admission.EntryAdmitted)
+		if k.session.Until != until {
+			t.Fatalf("after a loss the session ends at %d, want %d", k.session.Until, until)
+		}
+	})
+
 	losing("EveryPlaceAndItsOrderSurvive", func(t *testing.T, bench Bench) {
 		limits := with(usual(), func(l *admission.Limits) { l.Capacity, l.RatePerHour, l.Absence = 3, 36000, 20*time.Second })
 		r, g1 := openRig(t, bench, limits)

@@ -67,7 +67,9 @@ end
 for s = 0, sessions - 1 do
   local at = i + 4 * s
   local visitor, untilAt = ARGV[at], tonumber(ARGV[at + 2])
-  if not session(visitor) and not hasEnded(visitor) and untilAt + GRACE > S.at then
+  local known = session(visitor)
+  local later = not known or untilAt > known[3] -- another gateway may have renewed it since
+  if later and not hasEnded(visitor) and untilAt + GRACE > S.at then
     setSession(visitor, tonumber(ARGV[at + 1]), untilAt, tonumber(ARGV[at + 3]))
   end
 end
