@@ -3,12 +3,16 @@ package crowd
 import (
 	"cmp"
 	"slices"
+	"time"
+
+	"github.com/ropeline/ropeline/admission"
 )
 
-// capacity judges C: at no instant do more sessions surely stand than there is
+// capacity judges C: at no instant are more seats surely taken than there is
 // capacity for.
 type capacity struct {
 	findings
+	*faults
 	shopEnds bool
 	sessions map[string]*stay
 }
@@ -21,7 +25,7 @@ func (r *capacity) see(l *life, e *Event) {
 	}
 	if e.Session != nil && e.State == Passed && e.Kind != Forge && r.sessions[e.Session.ID] == nil {
 		r.cases++
-		r.sessions[e.Session.ID] = &stay{Session: *e.Session, visitor: l.visitor, sent: e.Sent, began: e.Got(), used: e.Sent}
+		r.sessions[e.Session.ID] = l.begin(e)
 	}
 }
 
@@ -38,6 +42,34 @@ func (r *capacity) inside(s *stay) span {
 	return span{s.began, until}
 }
 
+const (
+	// grace is how long a seat is taken after the end of its session's token, and
+	// leaving after its visitor left: until every gateway must have heard of it.
+	grace   = Micros(admission.SessionGrace / time.Microsecond)
+	parting = Micros(2 * admission.Tick / time.Microsecond)
+)
+
+// seat is the span in which the seat of a session is surely taken: already by
+// the turn that it came of, and for a while after its end. A line that lost what
+// it had counts such seats no more, or not as theirs.
+func (r *capacity) seat(s *stay) span {
+	in := r.inside(s)
+	if s.turn.from != 0 && !r.lost(s.turn.asked-stale, s.began) {
+		in.from = s.turn.from
+	}
+	if r.shopEnds {
+		return in
+	}
+	until := s.stands() + fast(grace)
+	if s.left != 0 {
+		until = min(until, s.left+fast(parting))
+	}
+	if until > in.to && !r.lost(s.sent-stale, until) {
+		in.to = until
+	}
+	return in
+}
+
 // step is someone coming in or going out.
 type step struct {
 	at      Micros
@@ -45,11 +77,12 @@ type step struct {
 	visitor int64
 }
 
-// steps are those of all sessions, in order; who goes out goes first.
-func (r *capacity) steps() []step {
+// steps are those of all sessions within their spans, in order; who goes out
+// goes first.
+func (r *capacity) steps(within func(*stay) span) []step {
 	var all []step
 	for _, s := range r.sessions {
-		if in := r.inside(s); in.from < in.to {
+		if in := within(s); in.from < in.to {
 			all = append(all, step{in.from, 1, s.visitor}, step{in.to, -1, s.visitor})
 		}
 	}
@@ -60,7 +93,7 @@ func (r *capacity) steps() []step {
 }
 
 func (r *capacity) judge(limits Limits) Judgement {
-	const promise = "never more sessions than the capacity"
+	const promise = "never more seats taken than the capacity"
 	if limits.Capacity <= 0 {
 		why := "there is no limit"
 		if limits.Capacity == Unknown {
@@ -68,14 +101,14 @@ func (r *capacity) judge(limits Limits) Judgement {
 		}
 		return Judgement{Invariant: Capacity, Promise: promise, Outcome: Unjudged, Cases: r.cases, Why: why}
 	}
-	inside, over := int64(0), false
-	steps := r.steps()
+	taken, over := int64(0), false
+	steps := r.steps(r.seat)
 	for i, s := range steps {
-		inside += s.by
-		if inside > limits.Capacity && !over {
-			r.add(s.at, present(steps[:i+1]), "%d sessions stood at once, of a capacity of %d", inside, limits.Capacity)
+		taken += s.by
+		if taken > limits.Capacity && !over {
+			r.add(s.at, present(steps[:i+1]), "%d seats were taken at once, of a capacity of %d", taken, limits.Capacity)
 		}
-		over = inside > limits.Capacity
+		over = taken > limits.Capacity
 	}
 	return r.judgement(Capacity, promise, "nobody was admitted")
 }

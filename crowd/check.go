@@ -94,16 +94,17 @@ type Checker struct {
 	lives    map[int64]*life
 	rules    []rule
 	sessions *capacity // one of rules
+	faults   *faults
 }
 
 // NewChecker returns a checker of a history.
 func NewChecker(head Head) *Checker {
-	turns := &turns{}
-	sessions := &capacity{shopEnds: head.ShopEnds, sessions: map[string]*stay{}}
+	turns, faults := &turns{}, &faults{capacity: head.Limits.Capacity}
+	sessions := &capacity{faults: faults, shopEnds: head.ShopEnds, sessions: map[string]*stay{}}
 	return &Checker{
-		limits: head.Limits, lives: map[int64]*life{}, sessions: sessions,
+		limits: head.Limits, lives: map[int64]*life{}, sessions: sessions, faults: faults,
 		rules: []rule{
-			&numbers{owners: map[place]int64{}}, &order{turns: turns}, sessions,
+			&numbers{owners: map[place]int64{}}, &order{turns: turns, faults: faults}, sessions,
 			&rate{turns: turns}, &admissions{shopEnds: head.ShopEnds, sessions: map[place]given{}},
 			&places{limits: head.Limits}, &forgeries{}, &doubt{guests: head.Guests},
 		},
@@ -114,8 +115,10 @@ func NewChecker(head Head) *Checker {
 func (c *Checker) See(e Event) {
 	if e.Kind == Told {
 		c.limits = c.limits.widest(*e.Limits)
+		c.faults.tell(e.Sent, e.Limits.Capacity)
 		return
 	}
+	c.faults.see(&e)
 	l := c.lives[e.Visitor]
 	if l == nil {
 		l = newLife(e.Visitor)
@@ -129,6 +132,7 @@ func (c *Checker) See(e Event) {
 
 // Judge returns a judgement of each invariant. No event may be seen after it.
 func (c *Checker) Judge() []Judgement {
+	c.faults.sort()
 	all := make([]Judgement, len(c.rules))
 	for i, r := range c.rules {
 		all[i] = r.judge(c.limits)

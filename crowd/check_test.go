@@ -98,8 +98,29 @@ var mutants = []mutant{
 		}
 		return cut, last.Visitor, true
 	}},
+	{"one who waits is passed over, for a second", Order, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		turned := func(i int) bool { // the first poll that told of the turn
+			e := events[i]
+			return e.Kind == Poll && e.State == Ready &&
+				!slices.ContainsFunc(events[:i], func(o Event) bool { return o.Visitor == e.Visitor && o.State == Ready })
+		}
+		for i, lower := range events {
+			joined, _, _ := find(events, func(e Event) bool { return e.Visitor == lower.Visitor })
+			if !turned(i) || lower.Sent-joined.Got() < 30_000_000 {
+				continue
+			}
+			// Nothing but the line's own clock tells that it was before.
+			for j, higher := range events[:i] {
+				if turned(j) && higher.Number > lower.Number && higher.Line < lower.Line && lower.Sent-higher.Got() < stale {
+					events[i].State, events[i].Claim = Waiting, 0
+					return events, lower.Visitor, true
+				}
+			}
+		}
+		return nil, 0, false
+	}},
 	{"more inside than the capacity", Capacity, func(head *Head, events []Event) ([]Event, int64, bool) {
-		head.Limits.Capacity -= 2 // whose turns and last seconds hold seats too
+		head.Limits.Capacity--
 		return events, 0, true
 	}},
 	{"sessions that outlast their seats", Capacity, func(_ *Head, events []Event) ([]Event, int64, bool) {

@@ -294,7 +294,7 @@ func (l *loop) take(e *errand) error {
 		Code: a.code, State: a.state, Fault: a.fault,
 		Number: a.status.Number, Position: a.status.Position,
 		Lapsed: a.status.Lapsed, Paused: a.status.Paused, Unavailable: a.status.Unavailable,
-		Session: a.admission, Claimed: e.number,
+		Line: a.status.line(), Claim: max(0, a.status.Claim), Session: a.admission, Claimed: e.number,
 	}
 	if a.state == Passed && a.admission != nil {
 		event.Number = a.admission.Number

@@ -243,7 +243,7 @@ func TestReport_TellsInTextAndCharts(t *testing.T) {
 	if err := errors.Join(r.Text(&text), r.HTML(&page)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "C  broken    never more sessions than the capacity") {
+	if !strings.Contains(text.String(), "C  broken    never more seats taken than the capacity") {
 		t.Errorf("the text is\n%s", &text)
 	}
 	for _, never := range []string{"NaN", "Inf", "<drop>", "%!"} {

@@ -30,8 +30,9 @@ type Head struct {
 	ShopEnds bool `json:"shop_ends,omitempty"`
 }
 
-// format is the version of the file that this package reads and writes.
-const format = 1
+// format is the version of the file that this package writes. It reads those of
+// before, too, which tell less.
+const format = 2
 
 // Unknown stands for a limit that nobody told.
 const Unknown = -1
@@ -122,6 +123,11 @@ type Event struct {
 	Paused      bool `json:"paused,omitempty"`
 	Unavailable bool `json:"unavailable,omitempty"`
 
+	// Since format 2, both in seconds: when the line stood as the answer tells, by
+	// the line's own clock, and for how long a turn may still be claimed.
+	Line  int64 `json:"u,omitempty"`
+	Claim int64 `json:"r,omitempty"`
+
 	Session *Session `json:"a,omitempty"` // of the admission token that the answer gave
 	Claimed int64    `json:"f,omitempty"` // Forge: the number that the worthless ticket names
 	Limits  *Limits  `json:"limits,omitempty"`
@@ -163,8 +169,8 @@ func (e *Event) check() error {
 	if e.Sent < 0 || e.Took < 0 || e.Late < 0 {
 		return errors.New("t, d, l: no instant is below 0")
 	}
-	if e.Number < 0 || e.Epoch < 0 || e.Code < 0 {
-		return errors.New("n, e, c: no number is below 0")
+	if e.Number < 0 || e.Epoch < 0 || e.Code < 0 || e.Line < 0 || e.Claim < 0 {
+		return errors.New("n, e, c, u, r: no number is below 0")
 	}
 	return nil
 }
@@ -273,8 +279,8 @@ func Read(from io.Reader) (*History, error) {
 	if err := json.Unmarshal(text, &version); err != nil || version.Format == 0 {
 		return nil, errors.New("read history: line 1: this is not the history of a load test")
 	}
-	if version.Format != format {
-		return nil, fmt.Errorf("read history: line 1: it is of format %d, and this program reads %d", version.Format, format)
+	if version.Format < 1 || version.Format > format {
+		return nil, fmt.Errorf("read history: line 1: it is of format %d, and this program reads 1 to %d", version.Format, format)
 	}
 	h.Limits = NoLimits()
 	if err := strict(text, &h.Head); err != nil {

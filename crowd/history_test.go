@@ -16,10 +16,11 @@ func TestHistory_ReadsWhatWasWritten(t *testing.T) {
 	head := Head{Began: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), Target: "http://127.0.0.1:8080/drop", Activity: 7,
 		Limits: Limits{500, 7200, 1, 180_000, 900_000}, ShopEnds: true}
 	events := []Event{
-		{Sent: 12, Took: 900, Late: 3, Visitor: 1, Kind: Join, Code: 200, State: Waiting, Number: 41, Epoch: 1, Index: &index, Position: 40, Paused: true},
+		{Sent: 12, Took: 900, Late: 3, Visitor: 1, Kind: Join, Code: 200, State: Waiting, Number: 41, Epoch: 1, Index: &index, Position: 40, Paused: true, Line: 1795652465},
 		{Kind: Told, Sent: 5_000_000, Limits: &Limits{400, 0, 1, 180_000, 0}},
 		{Sent: 6_000_000, Took: 1, Visitor: 1, Kind: Enter, Code: 200, State: Passed, Number: 41, Session: &Session{"abc", 41, 1, 1000, 1600, 4600}},
 		{Sent: 7_000_000, Took: 1, Visitor: 2, Kind: Poll, Fault: "timeout"},
+		{Sent: 8_000_000, Took: 1, Visitor: 2, Kind: Poll, Code: 200, State: Ready, Number: 42, Epoch: 1, Line: 1795652473, Claim: 88},
 	}
 	for _, name := range []string{"history.jsonl", "history.jsonl.gz"} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestHistory_TellsOfTheLineThatIsWrong(t *testing.T) {
 		{"", "line 1"},
 		{"hello\n", "not the history"},
 		{`{"a":1}` + "\n", "not the history"},
-		{`{"ropeline_history":2}` + "\n", "format 2"},
+		{`{"ropeline_history":3}` + "\n", "format 3, and this program reads 1 to 2"},
 		{`{"ropeline_history":1,"extra":1}` + "\n", `line 1: json: unknown field "extra"`},
 		{head + "hello\n", "line 2"},
 		{head + `{"t":1,"d":1,"v":1,"k":"dance"}` + "\n", `line 2: k: there is no kind "dance"`},

@@ -17,7 +17,9 @@ type life struct {
 
 	joined Micros // when the request that got the place was sent
 	waited Micros // when the last request was sent that told of waiting
-	turned bool   // was seen to have, or to have had, a turn
+	turned bool   // was seen to have, or to have had, a turn, and not to wait anew since
+	turn   hold   // the turn that it was seen to have
+	lapse  lapse  // of its last turn
 
 	// From passed on the place may have had a turn, or been passed over while its
 	// visitor was not surely present; 0: not yet. A hold_place later it may be lost
@@ -28,6 +30,7 @@ type life struct {
 	// Surely present to the line: merged spans, since the last time that the
 	// visitor may have lapsed.
 	present []*presence
+	marks   []span // of its last polls, which a gateway may have kept to itself
 
 	session *stay // nil: none was given
 }
@@ -41,6 +44,61 @@ type span struct{ from, to Micros }
 type presence struct {
 	span
 	told Micros // when the last poll after its beginning was sent that told of waiting; 0: none
+	line int64  // the latest of the line's time of which a poll told so
+	era  int    // how many outages were seen before these
+}
+
+// hold is a turn as its visitor was told of it: it surely stood from an answer
+// on, for as long as that said. The zero hold is none.
+type hold struct {
+	asked Micros // the request that first told of it was sent
+	span
+}
+
+// see takes a poll that tells of a turn.
+func (h *hold) see(e *Event) {
+	until := e.Sent + fast(Micros(e.Claim)*1_000_000)
+	if e.Got() > h.to { // it may be another turn
+		*h = hold{e.Sent, span{e.Got(), until}}
+	}
+	h.to = max(h.to, until)
+}
+
+// lapse is what became of a visitor whose turn lapsed. Such a place waits again
+// from a request to enter on. The zero lapse is none.
+type lapse struct {
+	told   bool   // that it lapsed, and of no turn since
+	again  Micros // when the first request to enter after that was sent; 0: none
+	back   Micros // when the last answer to one was there; 0: none
+	unsure bool   // there was no answer to one: it may be dealt with at any time
+}
+
+// tell takes a poll that tells that the turn lapsed.
+func (l *lapse) tell(e *Event) {
+	if l.again == 0 || !l.unsure && l.back != 0 && e.Sent-stale >= l.back {
+		*l = lapse{told: true}
+	} // else what it tells may be older than the request to enter
+}
+
+// enter takes a request to enter.
+func (l *lapse) enter(e *Event) {
+	if !l.told {
+		return
+	}
+	if l.again == 0 {
+		l.again = e.Sent
+	}
+	if e.answered() && !e.Unavailable {
+		l.back = e.Got()
+	} else {
+		l.unsure = true
+	}
+}
+
+// ends reports whether an event tells of a turn that is surely not the one that
+// lapsed.
+func (l *lapse) ends(e *Event) bool {
+	return l.told && (e.Kind == Enter || l.again != 0 && e.Sent-stale >= l.again)
 }
 
 // stay is a session as its visitor saw it. It surely stands from its first
@@ -50,6 +108,7 @@ type stay struct {
 	visitor int64
 	sent    Micros // the request that began it
 	began   Micros // its answer was there
+	turn    hold   // that it came of; zero: none was seen, or it may have lapsed before
 	used    Micros // the last request that passed by it was sent
 	left    Micros // the first request to leave after that was sent; 0: none
 }
@@ -71,6 +130,10 @@ func (l *life) advance(e *Event, limits Limits) {
 		if e.Kind == Enter || e.Kind == Leave {
 			l.over = true
 		}
+		if e.Kind == Enter {
+			l.lapse.enter(e)
+		}
+		l.marks = nil // the gateway may have ended with what it knew
 		if e.Kind == Leave && l.session != nil && l.session.left == 0 {
 			l.session.left = e.Sent
 		}
@@ -92,7 +155,7 @@ func (l *life) advance(e *Event, limits Limits) {
 
 func (l *life) enter(e *Event) {
 	if e.Session != nil && (l.session == nil || l.session.ID != e.Session.ID || l.session.Max != e.Session.Max) {
-		l.session = &stay{Session: *e.Session, visitor: l.visitor, sent: e.Sent, began: e.Got(), used: e.Sent}
+		l.session = l.begin(e)
 		if p := (place{e.Session.Epoch, e.Session.Number}); !l.placed || l.over && p != l.place {
 			l.placed, l.place, l.joined = true, p, e.Sent
 		}
@@ -102,7 +165,16 @@ func (l *life) enter(e *Event) {
 			l.session.Until = max(l.session.Until, e.Session.Until)
 		}
 	}
-	l.over, l.turned = true, true
+	l.over, l.turned, l.turn, l.lapse = true, true, hold{}, lapse{}
+}
+
+// begin is the session that an event begins.
+func (l *life) begin(e *Event) *stay {
+	s := &stay{Session: *e.Session, visitor: l.visitor, sent: e.Sent, began: e.Got(), used: e.Sent}
+	if l.place == (place{s.Epoch, s.Number}) && e.Got() <= l.turn.to {
+		s.turn = l.turn
+	}
+	return s
 }
 
 func (l *life) held(e *Event, limits Limits) {
@@ -122,18 +194,36 @@ func (l *life) held(e *Event, limits Limits) {
 	if e.Kind == Enter && e.Unavailable { // it may have entered, as with an answer that was lost
 		l.over = true
 	}
+	if e.Kind == Enter {
+		l.lapse.enter(e)
+	}
+	if e.Unavailable {
+		l.marks = nil
+	}
 	switch {
 	case e.State == Ready || e.Lapsed:
 		if !l.turned {
 			l.pass(max(l.joined, l.waited-stale))
 		}
 		l.turned = true
+		switch {
+		case e.Lapsed:
+			l.turn = hold{}
+			l.lapse.tell(e)
+		case l.lapse.ends(e):
+			l.lapse = lapse{}
+		}
+		if e.State == Ready {
+			l.turn.see(e)
+		}
 	case e.State == Waiting && !e.Unavailable:
 		if !e.Paused { // while the shop is away, who has a turn is told to wait, too
 			l.waited = e.Sent
 		}
+		l.turn = hold{}
 		if e.Kind == Enter { // the place may have lapsed, unseen, and stand again
-			l.present = nil
+			l.present, l.marks = nil, nil
+			l.turned = l.turned && (!l.lapse.told || e.Paused)
 		}
 		l.hear(e, limits)
 	}
@@ -168,7 +258,34 @@ func (l *life) hear(e *Event, limits Limits) {
 		l.pass(l.heard)
 	}
 	l.heard = max(l.heard, s.to)
-	if s.from >= s.to || l.place.number == 0 {
+	switch {
+	case l.place.number == 0:
+	case e.Kind == Join && l.index < 0:
+		l.attend(s)
+	case e.Kind == Poll:
+		l.mark(s, e.Sent)
+	}
+}
+
+// mark notes what a poll makes of its visitor's presence. A gateway may end, or
+// lose its store, before it has told the line: so a poll counts only once the
+// visitor was answered when the line must have heard of it, and the first after
+// a silence not at all.
+func (l *life) mark(s span, sent Micros) {
+	l.marks = append(l.marks, s)
+	for len(l.marks) > 1 && l.marks[0].from <= sent {
+		first, next := l.marks[0], l.marks[1]
+		l.marks = l.marks[1:]
+		if n := len(l.present); n == 0 || first.from > l.present[n-1].to {
+			first.from = next.from
+		}
+		l.attend(first)
+	}
+}
+
+// attend notes a span in which the visitor was surely present.
+func (l *life) attend(s span) {
+	if s.from >= s.to {
 		return
 	}
 	if n := len(l.present); n > 0 && s.from <= l.present[n-1].to {

@@ -250,7 +250,7 @@ func rates(seconds []Second) (mean, peak float64) {
 // inside tells each second how many surely were inside, and returns the most.
 func (t *Tally) inside() (most int64) {
 	now, second := int64(0), 0
-	for _, s := range t.checker.sessions.steps() {
+	for _, s := range t.checker.sessions.steps(t.checker.sessions.inside) {
 		for ; second < len(t.seconds) && Micros(second+1)*1_000_000 <= s.at; second++ {
 			t.seconds[second].Inside = max(t.seconds[second].Inside, now)
 		}

@@ -234,6 +234,18 @@ type status struct {
 	Paused      bool   `json:"paused"`
 	Unavailable bool   `json:"unavailable"`
 	Code        string `json:"code"`
+
+	UpdatedAt time.Time `json:"updated_at"`
+	Claim     int64     `json:"claim_s"`
+}
+
+// line is when the line stood so, in seconds by its own clock; 0: it does not
+// tell.
+func (s status) line() int64 {
+	if s.UpdatedAt.IsZero() {
+		return 0
+	}
+	return max(0, s.UpdatedAt.Unix())
 }
 
 // request is one of a visitor's.
