@@ -2,15 +2,18 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,12 +45,88 @@ func (d *direct) takes(out *http.Request) bool {
 // pipe is one connection. It belongs to one request at a time.
 type pipe struct {
 	net.Conn
-	answers  *bufio.Reader // of itself
-	requests *bufio.Writer
-	left     int64 // bytes that may still be read before it is too much
-	age      int
-	again    bool // it was used before
-	used     time.Time
+	raw     syscall.RawConn
+	answers *bufio.Reader // of itself
+	left    int64         // bytes that may still be read before it is too much
+	age     int
+	again   bool // it was used before
+	used    time.Time
+
+	// Of the request that it belongs to.
+	ctx   context.Context
+	until time.Time   // when the headers of the answer must have come
+	calm  bool        // nobody looks yet whether ctx ends
+	stop  func() bool // ends that somebody does; nil: nobody does
+	head  bytes.Buffer
+	sent  int // bytes of head
+	tried bool
+	try   func(fd uintptr) bool // sends head; it outlives the request, to be made but once
+}
+
+// newPipe makes a pipe of a connection, which it closes where it cannot.
+func newPipe(conn net.Conn, age int) (*pipe, error) {
+	system, ok := conn.(syscall.Conn)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("a connection of type %T has no file descriptor", conn)
+	}
+	raw, err := system.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	c := &pipe{Conn: conn, raw: raw, age: age}
+	c.answers = bufio.NewReaderSize(c, pipeBuffer)
+	c.try = func(fd uintptr) bool {
+		if c.tried {
+			return true
+		}
+		c.tried = true
+		n, _ := syscall.Write(int(fd), c.head.Bytes()) // it does not block, and its error comes again
+		c.sent = max(n, 0)
+		return c.sent < c.head.Len()
+	}
+	return c, nil
+}
+
+// begin makes the pipe that of a request, whose answer may take so long. Most
+// come at once: until calm is over nobody looks whether the request ends.
+func (c *pipe) begin(ctx context.Context, wait time.Duration) {
+	now := time.Now()
+	c.ctx, c.until, c.calm, c.stop, c.left = ctx, now.Add(wait), true, nil, maxAnswerHeader
+	c.SetDeadline(now.Add(min(wait, calm)))
+}
+
+// watch ends the calm: from here on the pipe ends when the request does, or at a
+// time; zero: at none.
+func (c *pipe) watch(until time.Time) {
+	c.SetDeadline(until)
+	switch {
+	case c.calm:
+		c.calm = false
+		c.stop = context.AfterFunc(c.ctx, func() { c.SetDeadline(longAgo) })
+	case c.ctx.Err() != nil:
+		c.SetDeadline(longAgo) // it was so before
+	}
+}
+
+// leave ends what the pipe has to do with its request. It returns false where the
+// request's end may have disturbed it.
+func (c *pipe) leave() bool { return c.stop == nil || c.stop() }
+
+// send sends the head, and returns when there is something to read or the calm is
+// over: to look for an answer before it can be there costs what it costs to read
+// one.
+func (c *pipe) send() error {
+	c.sent, c.tried = 0, false
+	// Only what comes after Read began ends it: the head goes out within.
+	c.raw.Read(c.try) // its error comes again
+	if c.sent == c.head.Len() {
+		return nil
+	}
+	c.watch(c.until)
+	_, err := c.Conn.Write(c.head.Bytes()[c.sent:])
+	return err
 }
 
 var errHeaderTooLarge = errors.New("the headers of the answer are too large")
@@ -57,13 +136,22 @@ func (c *pipe) Read(p []byte) (int, error) {
 		return 0, errHeaderTooLarge
 	}
 	n, err := c.Conn.Read(p)
+	if c.calm && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.watch(c.until)
+		n, err = c.Conn.Read(p)
+	}
 	c.left -= int64(n)
 	return n, err
 }
 
 const (
-	// pipeBuffer is what is read of a connection at once, in bytes.
+	// pipeBuffer is what is read of a connection at once, and what is kept to
+	// write a request's head into, in bytes.
 	pipeBuffer = 4 << 10
+
+	// calm is for how long an answer is waited for before it matters whether the
+	// request has ended.
+	calm = 50 * time.Millisecond
 
 	// fresh is how long after its last answer a connection is taken to be as it
 	// was. Servers close unused ones after seconds; that the one seldom does so
@@ -79,14 +167,14 @@ func (d *direct) RoundTrip(out *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(out.Context(), func() { c.SetDeadline(longAgo) })
-		res, err := d.ask(c, out)
+		c.begin(out.Context(), d.wait)
+		res, err := c.ask(out)
 		if err == nil {
-			d.end(c, res, out, stop)
+			d.end(c, res)
 			return res, nil
 		}
 		unanswered := c.again && c.left == maxAnswerHeader
-		stop()
+		c.leave()
 		c.Close()
 		if cause := context.Cause(out.Context()); cause != nil {
 			return nil, cause
@@ -123,9 +211,7 @@ func (d *direct) connect(out *http.Request, safe bool) (*pipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &pipe{Conn: conn, requests: bufio.NewWriterSize(conn, pipeBuffer), age: age}
-	c.answers = bufio.NewReaderSize(c, pipeBuffer)
-	return c, nil
+	return newPipe(conn, age)
 }
 
 func hostPort(u *url.URL) string {
@@ -135,29 +221,22 @@ func hostPort(u *url.URL) string {
 // open reports whether nothing has come on an unused connection: neither its
 // end nor an answer that nobody asked for.
 func (c *pipe) open() bool {
-	conn, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
-	}
 	var got error
-	err = raw.Control(func(fd uintptr) {
+	err := c.raw.Control(func(fd uintptr) {
 		_, got = syscall.Read(int(fd), make([]byte, 1)) // it does not block
 	})
 	return err == nil && got == syscall.EAGAIN
 }
 
 // ask writes a request and reads the headers of its answer.
-func (d *direct) ask(c *pipe, out *http.Request) (*http.Response, error) {
-	c.left = maxAnswerHeader
-	c.SetDeadline(time.Now().Add(d.wait))
-	if err := out.Write(c.requests); err != nil {
+func (c *pipe) ask(out *http.Request) (*http.Response, error) {
+	if c.head.Reset(); c.head.Cap() > pipeBuffer {
+		c.head = bytes.Buffer{}
+	}
+	if err := out.Write(&c.head); err != nil {
 		return nil, err
 	}
-	if err := c.requests.Flush(); err != nil {
+	if err := c.send(); err != nil {
 		return nil, err
 	}
 	for {
@@ -183,19 +262,16 @@ func (d *direct) ask(c *pipe, out *http.Request) (*http.Response, error) {
 
 // end makes the end of an answer's body the end of the request, after which
 // its connection can be another's.
-func (d *direct) end(c *pipe, res *http.Response, out *http.Request, stop func() bool) {
+func (d *direct) end(c *pipe, res *http.Response) {
 	c.left = math.MaxInt64
-	b := &pipeBody{ReadCloser: res.Body, direct: d, pipe: c, ctx: out.Context(), stop: stop}
+	b := &pipeBody{ReadCloser: res.Body, direct: d, pipe: c, ctx: c.ctx}
 	b.last = res.Close || res.StatusCode == http.StatusSwitchingProtocols
 	if res.Body == http.NoBody {
 		b.finish(true)
 		return
 	}
 	if res.ContentLength < 0 || res.ContentLength > int64(c.answers.Buffered()) {
-		c.SetDeadline(time.Time{}) // it was that of the headers
-		if out.Context().Err() != nil {
-			c.SetDeadline(longAgo) // stop was too late for it
-		}
+		c.watch(time.Time{}) // until was for the headers
 	}
 	res.Body = b
 }
@@ -206,9 +282,8 @@ type pipeBody struct {
 	io.ReadCloser // the answer's
 	direct        *direct
 	pipe          *pipe
-	ctx           context.Context
-	stop          func() bool // ends that the end of ctx is the pipe's
-	last          bool        // the server closes the connection after it
+	ctx           context.Context // the request's
+	last          bool            // the server closes the connection after it
 	done          atomic.Bool
 }
 
@@ -235,7 +310,7 @@ func (b *pipeBody) finish(whole bool) {
 	if b.done.Swap(true) {
 		return
 	}
-	undisturbed := b.stop()
+	undisturbed := b.pipe.leave()
 	if !whole || !undisturbed || b.last || b.pipe.answers.Buffered() > 0 {
 		b.pipe.Close()
 		return
@@ -259,7 +334,7 @@ func (d *direct) take() *pipe {
 
 // give keeps a connection for the next request.
 func (d *direct) give(c *pipe) {
-	c.again, c.used = true, time.Now()
+	c.again, c.used, c.ctx, c.stop = true, time.Now(), nil, nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.age != d.age || len(d.unused) >= idleConns {

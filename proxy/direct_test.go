@@ -460,3 +460,57 @@ func TestDirect_ManyAtOnceGetEachTheirOwn(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// What is more than the kernel takes at once goes out piece by piece, and what is
+// kept for the next request does not grow with it.
+func TestDirect_AHeadOfAnySizeArrives(t *testing.T) {
+	s := openWordShop(t, func(a asked) string {
+		text := fmt.Sprint(len(a.request.Header.Get("Big")))
+		return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	})
+	d := directTo(t)
+	for _, size := range []int{10, 100, 5_000, 50_000, 20 << 20, 10} {
+		r := s.request(t, t.Context(), "GET")
+		r.Header.Set("Big", strings.Repeat("x", size))
+		res, err := d.RoundTrip(r)
+		if err != nil {
+			t.Fatalf("a header of %d bytes: %v", size, err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(text) != fmt.Sprint(size) {
+			t.Errorf("a header of %d bytes: got %q, %v", size, text, err)
+		}
+		if a := <-s.asked; a.conn != 1 {
+			t.Errorf("a header of %d bytes came by connection %d, want the first", size, a.conn)
+		}
+	}
+	if c := d.take(); c.head.Cap() > pipeBuffer {
+		t.Errorf("%d bytes are kept for a head of a few", c.head.Cap())
+	}
+}
+
+// An answer that takes long is waited for, and one that begins at once may go on
+// slowly.
+func TestDirect_AnswersMayOutlastTheCalm(t *testing.T) {
+	pieces := [...]string{"HTTP/1.1 200 OK\r\nContent-", "Length: 5\r\n\r\nhe", "llo"}
+	for _, at := range []int{0, 1, 2} {
+		late := make(chan struct{})
+		s := openWordShop(t, func(a asked) string {
+			io.WriteString(a.net, strings.Join(pieces[:at], ""))
+			<-late
+			return strings.Join(pieces[at:], "")
+		})
+		d := directTo(t)
+		go func() {
+			time.Sleep(2 * calm)
+			close(late)
+		}()
+		if text, _, err := s.get(t, d, "GET"); err != nil || text != "hello" {
+			t.Errorf("an answer that pauses after %d pieces: got %q, %v", at, text, err)
+		}
+		if len(d.unused) != 1 {
+			t.Errorf("an answer that pauses after %d pieces leaves %d connections, want one", at, len(d.unused))
+		}
+	}
+}
