@@ -58,17 +58,11 @@ func (m *marks) has(n int64) bool {
 
 // set adds n, and reports whether it was missing.
 func (m *marks) set(n, version int64) bool {
-	if m.has(n) {
-		return false
-	}
 	return m.word(n>>6, 1<<(n&63), 0, version)
 }
 
 // clear takes n out, and reports whether it was there.
 func (m *marks) clear(n, version int64) bool {
-	if !m.has(n) {
-		return false
-	}
 	return m.word(n>>6, 0, 1<<(n&63), version)
 }
 

@@ -184,7 +184,7 @@ func (l *line) show(k Knock) Entry {
 	until := l.at.Add(l.limits.Max)
 	return Entry{Outcome: EntryAdmitted, Spent: known, Admission: l.setSession(Admission{
 		Visitor: k.Visitor, Until: min(l.at.Add(l.limits.Idle), until), Max: until,
-	}, SessionGrace)}
+	})}
 }
 
 // spend takes in what is used of a pass.

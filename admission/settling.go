@@ -35,7 +35,7 @@ func (l *line) reenter(k Knock) Entry {
 	return Entry{Outcome: EntryAdmitted, Admission: l.setSession(Admission{
 		Visitor: k.Visitor, Number: k.Number,
 		Until: min(l.at.Add(l.limits.Idle), k.Max), Max: k.Max,
-	}, SessionGrace)}
+	})}
 }
 
 // mayReenter reports whether there may be sessions that the line lost.
@@ -139,7 +139,7 @@ func (l *line) heal(call Call, m Memory) {
 		s := l.sessions[a.Visitor]
 		later := s == nil || a.Until > s.Until // another gateway may have renewed it since
 		if later && l.ended[a.Visitor] == 0 && a.Until.Add(SessionGrace) > l.at {
-			l.setSession(a, SessionGrace)
+			l.setSession(a)
 		}
 	}
 }

@@ -59,12 +59,12 @@ func (l *line) enter(visitor string, n int64, idle time.Duration) Admission {
 	return l.setSession(Admission{
 		Visitor: visitor, Number: n,
 		Until: min(l.at.Add(idle), until), Max: until,
-	}, SessionGrace)
+	})
 }
 
-func (l *line) setSession(a Admission, grace time.Duration) Admission {
+func (l *line) setSession(a Admission) Admission {
 	l.sessions[a.Visitor] = &a
-	l.sessionEnd.set(a.Visitor, a.Until.Add(grace))
+	l.sessionEnd.set(a.Visitor, a.Until.Add(SessionGrace))
 	l.unwritten.sessions.add(a.Visitor)
 	return a
 }

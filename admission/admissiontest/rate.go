@@ -22,7 +22,7 @@ func rate(t *testing.T, open Opener) {
 		return r, g
 	}
 	// resume lets a held line go; its credit starts at 0.
-	resume := func(r *rig, g *gateway) int64 {
+	resume := func(g *gateway) int64 {
 		g.limits.Mode = admission.ModeAuto
 		return g.release().Turned
 	}
@@ -42,7 +42,7 @@ func rate(t *testing.T, open Opener) {
 			t.Run(c.name, func(t *testing.T) {
 				want := c.perHour * int64(c.span/time.Second) / 3600
 				r, g := crowd(t, int(want)+100, with(usual(), func(l *admission.Limits) { l.RatePerHour, l.Burst = c.perHour, 1000 }))
-				before := resume(r, g)
+				before := resume(g)
 				from := r.passed
 				for i := 0; r.passed-from < c.span; i++ {
 					r.advance(min(c.steps[i%len(c.steps)], c.span-(r.passed-from)))
@@ -104,7 +104,7 @@ func rate(t *testing.T, open Opener) {
 		r, g1 := crowd(t, 200, with(usual(), func(l *admission.Limits) { l.RatePerHour, l.Burst = 36000, 20 }))
 		g2 := r.gateway(g1.limits)
 		g2.limits.Mode = admission.ModeAuto
-		resume(r, g1)
+		resume(g1)
 		for range 40 {
 			r.advance(admission.Tick)
 			first := g1.release().Head
@@ -142,7 +142,7 @@ func rate(t *testing.T, open Opener) {
 
 	t.Run("AnOutageEarnsTenSecondsAtMost", func(t *testing.T) {
 		r, g := crowd(t, 200, with(usual(), func(l *admission.Limits) { l.Burst = 100 }))
-		before := resume(r, g)
+		before := resume(g)
 		r.advance(10 * time.Minute)
 		if got := g.release().Turned - before; got != 10 {
 			t.Fatalf("%d turns after ten minutes without a release, at 1/s want 10", got)
@@ -152,7 +152,7 @@ func rate(t *testing.T, open Opener) {
 	t.Run("AResumedLineStartsAtZero", func(t *testing.T) {
 		r, g := crowd(t, 200, with(usual(), func(l *admission.Limits) { l.RatePerHour, l.Burst = 36000, 50 }))
 		r.pass(time.Minute)
-		if got := resume(r, g); got != 0 {
+		if got := resume(g); got != 0 {
 			t.Fatalf("%d turns in the step that resumed", got)
 		}
 		r.advance(time.Second)
@@ -221,7 +221,7 @@ func rate(t *testing.T, open Opener) {
 
 	t.Run("ARaisedRateEarnsFromThenOn", func(t *testing.T) {
 		r, g := crowd(t, 2000, with(usual(), func(l *admission.Limits) { l.Burst = 1000 }))
-		before := resume(r, g)
+		before := resume(g)
 		r.pass(5 * time.Second)
 		g.limits.RatePerHour = 36000
 		g.release()

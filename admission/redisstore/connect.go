@@ -103,7 +103,7 @@ func Connect(ctx context.Context, o Options) (*Store, error) {
 		}
 	}
 	client := o.client()
-	if err := usable(ctx, client, o); err != nil {
+	if err := usable(ctx, client); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	s := New(client)
@@ -138,7 +138,7 @@ func knowsMaster(ctx context.Context, o Options) error {
 }
 
 // usable asks what can be known before a line depends on it.
-func usable(ctx context.Context, client redis.UniversalClient, o Options) error {
+func usable(ctx context.Context, client redis.UniversalClient) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("%s: %w", blame(err), err)
 	}
@@ -232,9 +232,7 @@ func (s *Store) Warnings(ctx context.Context, mode Mode) []string {
 	// of a Redis that does not answer.
 	switch client := s.client.(type) {
 	case *redis.ClusterClient:
-		_ = client.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			return look(ctx, node)
-		})
+		_ = client.ForEachMaster(ctx, look)
 	case *redis.Client:
 		_ = look(ctx, client)
 	}
