@@ -16,43 +16,44 @@ import (
 // paths, and answers 404 to all that is not spelled exactly.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, _ := strings.CutPrefix(r.URL.Path, p.prefix+"/") // without it, it still begins with a slash
+	method, serve := p.endpoint(path)
+	if serve == nil {
+		refuse(w, http.StatusNotFound, "NOT_FOUND", "There is nothing here.")
+		return
+	}
+	if allow(w, r, method) {
+		serve(p, w, r)
+	}
+}
+
+// endpoint returns what answers at a path below the prefix, and to which method;
+// nil: nothing does.
+func (p *Page) endpoint(path string) (method string, serve func(*Page, http.ResponseWriter, *http.Request)) {
 	switch path {
 	case "status":
-		if allow(w, r, http.MethodGet) {
-			p.status(w, r)
-		}
+		return http.MethodGet, (*Page).status
 	case "events":
-		if allow(w, r, http.MethodGet) {
-			p.events(w, r)
-		}
+		return http.MethodGet, (*Page).events
 	case "leave":
-		if allow(w, r, http.MethodPost) {
-			p.leave(w, r)
-		}
+		return http.MethodPost, (*Page).leave
 	case "session":
-		if allow(w, r, http.MethodGet) {
-			p.session(w, r)
-		}
+		return http.MethodGet, (*Page).session
 	case "language":
-		if allow(w, r, http.MethodPost) {
-			p.language(w, r)
-		}
+		return http.MethodPost, (*Page).language
 	case "client.js":
-		if allow(w, r, http.MethodGet) {
-			w.Header().Set("Cache-Control", "public, max-age=300") // as long as an old client may live on
-			http.Redirect(w, r, p.clientURL, http.StatusFound)
-		}
-	default:
-		name, _ := strings.CutPrefix(path, "assets/")
-		asset, ok := p.assets[name]
-		if !ok || name == path {
-			refuse(w, http.StatusNotFound, "NOT_FOUND", "There is nothing here.")
-			return
-		}
-		if allow(w, r, http.MethodGet) {
-			asset.ServeHTTP(w, r)
-		}
+		return http.MethodGet, (*Page).client
 	}
+	name, below := strings.CutPrefix(path, "assets/")
+	if asset, ok := p.assets[name]; ok && below {
+		return http.MethodGet, func(_ *Page, w http.ResponseWriter, r *http.Request) { asset.ServeHTTP(w, r) }
+	}
+	return "", nil
+}
+
+// client leads to the asset that the client is today.
+func (p *Page) client(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=300") // as long as an old client may live on
+	http.Redirect(w, r, p.clientURL, http.StatusFound)
 }
 
 // status tells where a visitor stands and takes no place.
