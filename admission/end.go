@@ -50,8 +50,7 @@ func (e *endings) giveBack(first []Departure) {
 // End ends a session, as the shop asks. Its tokens are dead at this gateway at
 // once, and at the others when the store has been told. It never waits.
 func (r *Room) End(session Session) {
-	kept, ok := r.sessions.Load(session.Visitor)
-	if !ok || !kept.(*stay).gone.CompareAndSwap(false, true) {
+	if s := r.session(session.Visitor); s == nil || !s.gone.CompareAndSwap(false, true) {
 		return
 	}
 	v := r.view.Load()
@@ -62,24 +61,17 @@ func (r *Room) End(session Session) {
 // Extend has a session last as if it had just been used, within its maximum, as
 // the shop asks. It never waits.
 func (r *Room) Extend(session Session) {
-	kept, ok := r.sessions.Load(session.Visitor)
-	if !ok {
-		return
+	s := r.session(session.Visitor)
+	if s != nil && !s.gone.Load() && s.ends() < s.max && s.mayAsk(r.view.Load().now()) {
+		r.askToRenew(session.Visitor)
 	}
-	s := kept.(*stay)
-	now := r.view.Load().now()
-	until := Instant(s.until.Load())
-	if asked := s.asked.Load(); until >= s.max || s.gone.Load() || now.Sub(Instant(asked)) < time.Second || !s.asked.CompareAndSwap(asked, int64(now)) {
-		return
-	}
-	r.askToRenew(session.Visitor)
 }
 
 // isGone reports whether a visitor's session has ended as far as this gateway
 // knows, which may be before the store does.
 func (r *Room) isGone(visitor string) bool {
-	kept, ok := r.sessions.Load(visitor)
-	return ok && kept.(*stay).gone.Load()
+	s := r.session(visitor)
+	return s != nil && s.gone.Load()
 }
 
 // bringEndings tells the store of endings until ctx ends, and then of those that

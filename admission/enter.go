@@ -71,13 +71,12 @@ func (r *Room) Claim(ctx context.Context, visit Visit) Verdict {
 	if t == nil {
 		return r.hold(v, nil, now, r.reason(v, now))
 	}
-	if kept, ok := r.sessions.Load(t.visitor); ok {
-		switch s := kept.(*stay); {
-		case s.gone.Load():
-			return r.hold(v, nil, now, r.reason(v, now))
-		case now < Instant(s.until.Load()):
-			return r.entered(Admission{t.visitor, t.number, Instant(s.until.Load()), s.max}, t, now)
-		}
+	switch s := r.session(t.visitor); {
+	case s == nil:
+	case s.gone.Load():
+		return r.hold(v, nil, now, r.reason(v, now))
+	case now < s.ends():
+		return r.entered(Admission{t.visitor, t.number, s.ends(), s.max}, t, now)
 	}
 	verdict, ok := r.returning(ctx, v, t, now)
 	switch {

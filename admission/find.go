@@ -112,16 +112,18 @@ func (r *Room) find(v *view, number int64, visitor string, now Instant) Found {
 // sessionOf is what is left of a session; 0: none is known. Where the visitor is
 // not known the number is looked for among all.
 func (r *Room) sessionOf(number int64, visitor string, now Instant) (left time.Duration) {
-	look := func(_, kept any) bool {
-		if s := kept.(*stay); s.number == number && !s.gone.Load() {
-			left = max(0, Instant(s.until.Load()).Sub(now))
+	look := func(s *stay) {
+		if s.number == number && s.lasts(now) {
+			left = s.ends().Sub(now)
 		}
-		return left == 0
 	}
 	if visitor == "" {
-		r.sessions.Range(look)
-	} else if kept, ok := r.sessions.Load(visitor); ok {
-		look(visitor, kept)
+		r.sessions.Range(func(_, kept any) bool {
+			look(kept.(*stay))
+			return left == 0
+		})
+	} else if s := r.session(visitor); s != nil {
+		look(s)
 	}
 	return left
 }

@@ -146,7 +146,7 @@ func (r *Room) redeem(ctx context.Context, v *view, held *ticket, limits Limits,
 
 // await answers a holder who asks where it stands, and has it awaited.
 func (r *Room) await(ctx context.Context, v *view, held *ticket, now Instant) (Verdict, PassState, bool) {
-	if _, inside := r.sessions.Load(held.visitor); !inside && r.spent.of(held.pass.ID) >= held.pass.Uses {
+	if r.session(held.visitor) == nil && r.spent.of(held.pass.ID) >= held.pass.Uses {
 		return Verdict{}, PassIsSpent, false // as the store would say
 	}
 	if verdict, settled, ok := r.unasked(v, held, r.limits(v), now); settled {

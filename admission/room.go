@@ -483,11 +483,11 @@ func (r *Room) Look(ctx context.Context, visit Visit) Verdict {
 		if err != nil || t.line != r.id || !r.bound(t, visit) {
 			continue
 		}
-		if s := r.known(t.visitor, t.number, t.expires, t.max); !s.gone.Load() && now < Instant(s.until.Load()) && !r.others(s, visit, now) {
+		if s := r.known(t.visitor, t.number, t.expires, t.max); s.lasts(now) && !r.others(s, visit, now) {
 			verdict := r.hold(v, &ticket{number: t.number}, now, HoldWaiting)
 			verdict.Status.State = StateAdmitted
 			verdict.Status.Position, verdict.Status.Behind, verdict.Status.Wait = 0, 0, Wait{}
-			verdict.Status.Session = Instant(s.until.Load()).Sub(now)
+			verdict.Status.Session = s.ends().Sub(now)
 			verdict.Status.PollAfter, verdict.Status.PollMax = 0, 0
 			return verdict
 		}
@@ -528,7 +528,7 @@ func (r *Room) lookInLine(v *view, visit Visit, now Instant) Verdict {
 	switch v.standing(t.number) {
 	case standsDone, standsLost:
 		verdict := r.hold(v, nil, now, r.reason(v, now))
-		if kept, ok := r.sessions.Load(t.visitor); ok && !kept.(*stay).gone.Load() && now < Instant(kept.(*stay).until.Load()) {
+		if s := r.session(t.visitor); s != nil && s.lasts(now) {
 			// It entered, and the answer was lost: to ask again is to be in.
 			verdict.Status.State, verdict.Status.Number = StateReady, t.number
 		}
@@ -572,8 +572,8 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 		}
 		for _, d := range departures {
 			r.note(Event{Kind: EventLeft, At: now, Epoch: d.Epoch, Number: d.Number, Visitor: d.Visitor})
-			if s, ok := r.sessions.Load(d.Visitor); ok {
-				s.(*stay).gone.Store(true)
+			if s := r.session(d.Visitor); s != nil {
+				s.gone.Store(true)
 			}
 		}
 	}
@@ -587,7 +587,7 @@ func (r *Room) ask(ctx context.Context, k Knock) (Entry, error) {
 	entry, err := r.knocks.ask(ctx, k)
 	if err == nil && entry.Outcome == EntryAdmitted {
 		a := entry.Admission
-		raise(&r.known(a.Visitor, a.Number, a.Until, a.Max).until, int64(a.Until))
+		r.known(a.Visitor, a.Number, a.Until, a.Max)
 	}
 	return entry, err
 }

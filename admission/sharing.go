@@ -172,11 +172,11 @@ func (r *Room) shared(s *stay, t *ticket, visit Visit, now Instant) (Suspicion, 
 // usedFirst notes from where a session was begun.
 func (r *Room) usedFirst(visitor string, visit Visit) {
 	settings := r.settings.Load()
-	kept, ok := r.sessions.Load(visitor)
-	if !ok || settings.Sharing == (Sharing{}) {
+	s := r.session(visitor)
+	if s == nil || settings.Sharing == (Sharing{}) {
 		return
 	}
-	u := &kept.(*stay).uses
+	u := &s.uses
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.note(settings.Sharing, settings.Networks.of(visit.Network), r.agent(visit), r.view.Load().now())

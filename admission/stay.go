@@ -22,6 +22,25 @@ type stay struct {
 	uses    uses                   // where it was used lately
 }
 
+func (s *stay) ends() Instant { return Instant(s.until.Load()) }
+
+func (s *stay) lasts(now Instant) bool { return !s.gone.Load() && now < s.ends() }
+
+// mayAsk reports whether a second has passed since the store was asked to renew
+// it, and notes that it is asked now.
+func (s *stay) mayAsk(now Instant) bool {
+	asked := s.asked.Load()
+	return now.Sub(Instant(asked)) >= time.Second && s.asked.CompareAndSwap(asked, int64(now))
+}
+
+// session returns a session that this gateway has seen, or nil.
+func (r *Room) session(visitor string) *stay {
+	if kept, ok := r.sessions.Load(visitor); ok {
+		return kept.(*stay)
+	}
+	return nil
+}
+
 // inside answers a visitor who has a session.
 func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (Verdict, bool) {
 	for _, token := range visit.AdmissionTokens {
@@ -45,11 +64,11 @@ func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (V
 		r.use(s, t.visitor, now)
 		verdict := Verdict{
 			Pass: true, Reason: PassAdmitted,
-			Session: Session{Visitor: t.visitor, Number: t.number, Until: Instant(s.until.Load()).Time()},
+			Session: Session{Visitor: t.visitor, Number: t.number, Until: s.ends().Time()},
 			// The ticket has done its work once this token came back.
 			DropQueue: len(visit.QueueTokens) > 0, DropPass: len(visit.PassTokens) > 0,
 		}
-		if s.until.Load() >= int64(t.expires.Add(time.Second)) {
+		if s.ends() >= t.expires.Add(time.Second) {
 			verdict.Admission = r.renewedTicket(s, t, now)
 		}
 		return verdict, true
@@ -66,7 +85,7 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 	if s.gone.Load() {
 		return nil
 	}
-	alive := now < Instant(s.until.Load())
+	alive := now < s.ends()
 	healed := t.signedBy() < v.Born && s.born.Load() != int64(v.Born) && !v.stale()
 	switch {
 	case alive && !healed:
@@ -106,8 +125,7 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 // known returns what this gateway keeps of a session, made if need be from a
 // token, which is the truth of it.
 func (r *Room) known(visitor string, number int64, until, most Instant) *stay {
-	if s, ok := r.sessions.Load(visitor); ok {
-		s := s.(*stay)
+	if s := r.session(visitor); s != nil {
 		raise(&s.until, int64(until))
 		return s
 	}
@@ -126,19 +144,13 @@ func raise(a *atomic.Int64, to int64) {
 	}
 }
 
-// use notes that a session was used, and asks for its renewal at most once a
-// quarter of idle, or once a second where that fails. It never waits.
+// use notes that a session was used, and asks for its renewal once a quarter of
+// idle is gone. It never waits.
 func (r *Room) use(s *stay, visitor string, now Instant) {
 	idle := r.settings.Load().Limits.Idle
-	until := Instant(s.until.Load())
-	if until.Sub(now) > idle-idle/4 || until >= s.max {
-		return
+	if until := s.ends(); until.Sub(now) <= idle-idle/4 && until < s.max && s.mayAsk(now) {
+		r.askToRenew(visitor)
 	}
-	asked := s.asked.Load()
-	if now.Sub(Instant(asked)) < time.Second || !s.asked.CompareAndSwap(asked, int64(now)) {
-		return
-	}
-	r.askToRenew(visitor)
 }
 
 // askToRenew has a session renewed that is in use. It never waits; where it is
@@ -153,7 +165,7 @@ func (r *Room) askToRenew(visitor string) {
 // renewedTicket returns the token of a session that was renewed since t was
 // signed. It is signed once for each renewal.
 func (r *Room) renewedTicket(s *stay, t *ticket, now Instant) Ticket {
-	until := Instant(s.until.Load())
+	until := s.ends()
 	if kept := s.renewed.Load(); kept != nil && !kept.Expires.Before(until.Time().Truncate(time.Second)) {
 		return *kept
 	}
@@ -171,24 +183,19 @@ func (r *Room) renewedTicket(s *stay, t *ticket, now Instant) Ticket {
 // Stay counts an open connection as use of its session, and tells until when
 // it may go on. false: the session has ended.
 func (r *Room) Stay(ctx context.Context, session Session) (until time.Time, ok bool) {
-	kept, ok := r.sessions.Load(session.Visitor)
-	if !ok {
+	s := r.session(session.Visitor)
+	if s == nil || s.gone.Load() {
 		return time.Time{}, false
 	}
-	s := kept.(*stay)
 	now := r.view.Load().now()
-	if s.gone.Load() {
-		return time.Time{}, false
-	}
-	if idle := r.settings.Load().Limits.Idle; Instant(s.until.Load()).Sub(now) <= idle-idle/4 && Instant(s.until.Load()) < s.max {
+	if idle := r.settings.Load().Limits.Idle; s.ends().Sub(now) <= idle-idle/4 && s.ends() < s.max {
 		ctx, cancel := context.WithTimeout(ctx, mostPatience)
 		defer cancel()
 		if err := r.renewTogether(ctx, []string{session.Visitor}); err != nil {
 			r.log.Debug("session not renewed", zap.Error(err))
 		}
 	}
-	until = Instant(s.until.Load()).Time()
-	return until, !s.gone.Load() && now < Instant(s.until.Load())
+	return s.ends().Time(), s.lasts(now)
 }
 
 func (r *Room) renew(ctx context.Context) {
@@ -220,15 +227,12 @@ func (r *Room) renewTogether(ctx context.Context, visitors []string) error {
 		return errors.New("the store answered for other sessions")
 	}
 	for i, entry := range entries {
-		kept, ok := r.sessions.Load(visitors[i])
-		if !ok {
-			continue
-		}
-		s := kept.(*stay)
-		switch entry.Outcome {
-		case EntryAdmitted:
+		s := r.session(visitors[i])
+		switch {
+		case s == nil:
+		case entry.Outcome == EntryAdmitted:
 			raise(&s.until, int64(entry.Admission.Until))
-		case EntryGone:
+		case entry.Outcome == EntryGone:
 			s.gone.Store(true)
 		}
 	}

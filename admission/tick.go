@@ -180,8 +180,8 @@ func (r *Room) remember(ctx context.Context) error {
 		switch {
 		case s.gone.Load():
 			memory.Ended = append(memory.Ended, Ended{visitor.(string), s.max})
-		case Instant(s.until.Load()) > now:
-			memory.Sessions = append(memory.Sessions, Admission{visitor.(string), s.number, Instant(s.until.Load()), s.max})
+		case s.ends() > now:
+			memory.Sessions = append(memory.Sessions, Admission{visitor.(string), s.number, s.ends(), s.max})
 		}
 		return true
 	})
