@@ -87,19 +87,3 @@ func (r *Room) Claim(ctx context.Context, visit Visit) Verdict {
 	}
 	return verdict
 }
-
-// resigned is a queue ticket anew, where much of its life is gone or its key is
-// to go; else none.
-func (r *Room) resigned(t *ticket, v *view, now Instant) Ticket {
-	end := r.queueTicketEnd(v.Limits, now)
-	known := !t.indexed || t.drawn == v.Drawn || t.epoch != v.Epoch // what a store may lose, the ticket tells
-	if known && end.Sub(t.expires) <= resignAfter && t.kid == r.ring.Load().keys[0].id {
-		return Ticket{}
-	}
-	renewed := *t
-	renewed.expires = end
-	if t.indexed && t.epoch == v.Epoch {
-		renewed.drawn = v.Drawn
-	}
-	return r.signQueue(renewed)
-}

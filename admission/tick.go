@@ -10,6 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// flushEvery is how often presence goes to the store.
+const flushEvery = 2 * time.Second
+
 // sweepEvery is how often a gateway looks for sessions it need not remember.
 const sweepEvery = 10 * time.Second
 
