@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -111,6 +113,23 @@ type gateway struct {
 // 100 it would collect dozens of times a second. GOGC overrides it.
 const gcPercent = 400
 
+// memoryShare is the part of a container's memory at which the collector works
+// harder; the kernel, buffers and stacks of C need the rest. GOMEMLIMIT, or
+// AUTOMEMLIMIT for another share, override it.
+const memoryShare = .9
+
+// limitMemory keeps the heap within the memory of the control group that the
+// process is in, as containers have one.
+func limitMemory(log *zap.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
+	switch {
+	case err != nil: // another system, or a layout of groups that nobody knows
+		log.Debug("memory limit not found", zap.Error(err))
+	case limit < math.MaxInt64:
+		log.Info("memory limited", zap.Int64("bytes", limit))
+	}
+}
+
 // serve runs a gateway until ctx ends or a signal comes.
 func serve(ctx context.Context, path string, environ []string, loaded *config.Config, logTo io.Writer) error {
 	level, err := zap.ParseAtomicLevel(loaded.Log.Level)
@@ -121,6 +140,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	if variable(environ, "GOGC", "") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	limitMemory(log)
 	defer log.Sync() // standard error has nothing to flush; a file might
 	for _, w := range loaded.Warnings {
 		log.Warn("config", zap.String("warning", w.String()))
