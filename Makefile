@@ -43,8 +43,11 @@ test: deps build ## Install what is missing, then run every test
 	$(GOTEST) -p 1 -timeout 20m ./...
 
 .PHONY: bench
-bench: build ## Measure the gateway side by side with a bare proxy
-	go run ./e2e/bench
+bench: build bin/caddy ## Measure the gateway side by side with a bare proxy, and with other edges
+	go run ./e2e/bench -caddy bin/caddy
+
+bin/caddy:
+	GOBIN=$(CURDIR)/bin go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 
 .PHONY: faults
 faults: deps ## Make every fault under a crowd, and check that no promise was broken
