@@ -155,6 +155,17 @@ func (d *decoder) check(c *Config) {
 	}
 }
 
+// places are where in a list each of its names stands first.
+type places[K comparable] map[K]int
+
+// twice reports whether a name stood in the list before i, and where first.
+func (p places[K]) twice(name K, i int) (first int, twice bool) {
+	if first, twice = p[name]; !twice {
+		p[name] = i
+	}
+	return first, twice
+}
+
 // listened is an address that is listened on, with its key.
 type listened struct{ path, address string }
 
@@ -317,13 +328,11 @@ func (d *decoder) checkNetworks(c *Config) {
 }
 
 func (d *decoder) checkKeys(c *Config) {
-	first := map[string]int{}
+	listed := places[string]{}
 	for i, key := range c.Keys {
 		path := fmt.Sprintf("keys[%d]", i)
-		if other, twice := first[key.KID]; twice && d.sound(path+".kid") {
+		if other, twice := listed.twice(key.KID, i); twice && d.sound(path+".kid") {
 			d.problem(path+".kid", "%q is also the name of keys[%d]", key.KID, other)
-		} else {
-			first[key.KID] = i
 		}
 		if !d.sound(path+".alg", path+".secret", path+".file") {
 			continue
@@ -425,25 +434,21 @@ func (d *decoder) checkActivities(c *Config) {
 	for _, route := range c.Routes {
 		routed[route.Activity] = true
 	}
-	first := map[ActivityRef]int{}
+	listed := places[ActivityRef]{}
 	for i, a := range c.Activities {
 		path := fmt.Sprintf("activities[%d]", i)
 		id, rate, burst := path+".id", path+".rate", path+".burst"
 		if a.ID > 0 && d.sound(id) {
-			if other, twice := first[a.byID()]; twice {
+			if other, twice := listed.twice(a.byID(), i); twice {
 				d.problem(id, "%d is also the id of activities[%d]; ids are unique over all tenants", a.ID, other)
-			} else {
-				first[a.byID()] = i
 			}
 			if !routed[a.byID()] && !routed[a.bySKU()] {
 				d.warn(path, "no route leads to activity %d", a.ID)
 			}
 		}
 		if a.SKU != "" && d.sound(path+".sku", path+".tenant") {
-			if other, twice := first[a.bySKU()]; twice {
+			if other, twice := listed.twice(a.bySKU(), i); twice {
 				d.problem(path+".sku", "%q is also the SKU of activities[%d]; SKUs are unique within a tenant", a.SKU, other)
-			} else {
-				first[a.bySKU()] = i
 			}
 		}
 		d.checkRate(rate, burst, a.Rate, a.Burst)
@@ -513,15 +518,13 @@ func (d *decoder) checkRoutes(c *Config) {
 		whole = whole && a.ID > 0 && d.sound(path+".id", path+".tenant", path+".sku")
 	}
 	type spot struct{ host, path string }
-	first := map[spot]int{}
+	listed := places[spot]{}
 	for i, r := range c.Routes {
 		path := fmt.Sprintf("routes[%d]", i)
 		if d.sound(path+".host", path+".path") {
 			here := spot{r.Host, r.Path}
-			if other, twice := first[here]; twice {
+			if other, twice := listed.twice(here, i); twice {
 				d.problem(path, "has the host and path of routes[%d]", other)
-			} else {
-				first[here] = i
 			}
 		}
 		if d.sound("prefix", path+".path") && liesBelow(r.Path, c.Prefix) {
@@ -562,16 +565,14 @@ func (d *decoder) checkRoutes(c *Config) {
 
 // checkServers refuses two servers that are one.
 func (d *decoder) checkServers(path string, servers []Server) {
-	first := map[url.URL]int{}
+	listed := places[url.URL]{}
 	for i, s := range servers {
 		at := fmt.Sprintf("%s[%d].url", path, i)
 		if s.URL == nil || !d.sound(at) {
 			continue
 		}
-		if other, twice := first[*s.URL]; twice {
+		if other, twice := listed.twice(*s.URL, i); twice {
 			d.problem(at, "is also the url of servers[%d]; a larger share is its weight", other)
-		} else {
-			first[*s.URL] = i
 		}
 	}
 }

@@ -90,13 +90,11 @@ func publishedNetworks(data []byte) (networks []netip.Prefix, err error) {
 }
 
 func (d *decoder) checkCrawlers(c *Config) {
-	first := map[string]int{}
+	listed := places[string]{}
 	for i, crawler := range c.Crawlers {
 		path := fmt.Sprintf("crawlers[%d]", i)
-		if other, twice := first[crawler.Name]; twice && d.sound(path+".name") {
+		if other, twice := listed.twice(crawler.Name, i); twice && d.sound(path+".name") {
 			d.problem(path+".name", "%q is also the name of crawlers[%d]", crawler.Name, other)
-		} else {
-			first[crawler.Name] = i
 		}
 		if len(crawler.Domains) == 0 && len(crawler.Files) == 0 && d.sound(path+".domains", path+".files") {
 			d.problem(path, "needs domains or files: its User-Agent alone proves nothing")

@@ -12,7 +12,7 @@ import (
 const minWebhookSecret = 24
 
 func (d *decoder) checkWebhooks(c *Config) {
-	first := map[Secret]int{}
+	listed := places[Secret]{}
 	for i, h := range c.Webhooks {
 		at := fmt.Sprintf("webhooks[%d]", i)
 		address, secret := at+".url", at+".secret"
@@ -26,10 +26,8 @@ func (d *decoder) checkWebhooks(c *Config) {
 			case u.Scheme == "http" && !h.Private:
 				d.problem(address, "is plain HTTP; only a webhook with private: true may be")
 			}
-			if other, twice := first[h.URL]; twice {
+			if other, twice := listed.twice(h.URL, i); twice {
 				d.problem(address, "is also the url of webhooks[%d]", other)
-			} else {
-				first[h.URL] = i
 			}
 		}
 		if d.sound(secret) && h.Secret != (Secret{}) {
