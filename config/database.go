@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 )
 
@@ -32,3 +33,50 @@ func (d Database) ConnString() string {
 var quoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 func quote(value string) string { return "'" + quoter.Replace(value) + "'" }
+
+func (d *decoder) checkDatabase(c *Config) {
+	const at = "database."
+	db := c.Database
+	for key, text := range map[string]Secret{at + "url": db.URL, at + "replica_url": db.ReplicaURL} {
+		if text != (Secret{}) && !isPostgres(text.Reveal()) {
+			d.problem(key, "is not a URL, like postgres://user:password@host:5432/name")
+		}
+	}
+	if !d.sound("database", at+"url", at+"host", at+"user", at+"password", at+"name", at+"port", at+"sslmode") {
+		return
+	}
+	parts := []struct {
+		key string
+		set bool
+	}{
+		{"host", db.Host != ""}, {"user", db.User != ""}, {"password", db.Password != (Secret{})}, {"name", db.Name != ""},
+	}
+	for _, part := range parts {
+		switch {
+		case !part.set:
+		case db.URL != (Secret{}):
+			d.problem(at+part.key, "stands beside database.url; give one URL, or the single keys")
+		case db.Host == "":
+			d.warn(at+part.key, "is not used without database.host")
+		}
+	}
+	for _, key := range []string{at + "port", at + "sslmode"} {
+		if db.URL != (Secret{}) && d.given(key) {
+			d.warn(key, "is not used with database.url")
+		}
+	}
+	if db.Configured() {
+		return
+	}
+	if db.ReplicaURL != (Secret{}) && d.sound(at+"replica_url") {
+		d.problem(at+"replica_url", "needs a database to follow; set database.url or database.host")
+	}
+	if d.given("spool.path") {
+		d.warn("spool.path", "is not used without a database")
+	}
+}
+
+func isPostgres(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
