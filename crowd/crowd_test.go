@@ -152,6 +152,8 @@ func TestVisitor_DoesNext(t *testing.T) {
 		{"enters when its turn comes", visitor{kind: Poll, stage: lining, jar: jar{placed}}, answer{code: 200, state: Ready}, Enter, lining, 0, leastReaction, mostReaction},
 		{"enters when its turn lapsed", visitor{kind: Poll, stage: lining, jar: jar{placed}}, answer{code: 200, state: Waiting, status: status{Lapsed: true, PollAfter: 4000}}, Enter, lining, 0, leastReaction, mostReaction},
 		{"is away when its turn comes", visitor{kind: Poll, stage: lining, jar: jar{placed}, away: true}, answer{code: 200, state: Ready}, "", gone, noShow, 0, 0},
+		{"lets its turn lapse", visitor{kind: Poll, stage: lining, jar: jar{placed}, late: true}, answer{code: 200, state: Ready, status: status{PollAfter: 2000}}, Poll, lining, 0, 2 * time.Second, 2 * time.Second},
+		{"comes when it has lapsed", visitor{kind: Poll, stage: lining, jar: jar{placed}, late: true}, answer{code: 200, state: Waiting, status: status{Lapsed: true, PollAfter: 4000}}, Enter, lining, 0, leastReaction, mostReaction},
 		{"has no more patience", visitor{kind: Poll, stage: lining, jar: jar{placed}, giveUp: 5}, waits, "", gone, gaveUp, 0, 0},
 		{"says so where it is polite", visitor{kind: Poll, stage: lining, jar: jar{placed}, giveUp: 5, polite: true}, waits, Leave, leaving, gaveUp, 0, 0},
 		{"waits no longer than its patience", visitor{kind: Poll, stage: lining, jar: jar{placed}, giveUp: 1_000_010}, waits, Poll, lining, 0, time.Second, time.Second},

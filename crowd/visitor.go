@@ -15,6 +15,7 @@ type Plan struct {
 
 	Patience Spread  // who waits longer gives up; zero: nobody does
 	NoShow   float64 // the share that is away when its turn comes
+	Late     float64 // the share that comes in only when its first turn has lapsed
 	Pages    Span    // looked at inside, at least 1
 	Think    Spread  // the time between them
 	Leave    float64 // the share that says it leaves; the others are just gone
@@ -70,6 +71,7 @@ type visitor struct {
 	bot      bool
 	forger   bool
 	away     bool // will not come when its turn comes
+	late     bool // will not before it has lapsed
 	polite   bool // says that it leaves
 	forged   uint8
 }
@@ -84,6 +86,7 @@ func newVisitor(id int64, now Micros, p *Plan, networks int, chance *rand.Rand) 
 	if patience := p.Patience.draw(chance); patience > 0 {
 		v.giveUp = now + micros(patience)
 	}
+	v.late = p.Late > 0 && chance.Float64() < p.Late // no chance is drawn where there was none before
 	if v.bot = chance.Float64() < p.Bots; v.bot {
 		v.forger = false
 		v.pages = int32(5 + chance.IntN(16))
@@ -160,9 +163,13 @@ func (v *visitor) next(t *Target, a answer, now Micros, p *Plan, chance *rand.Ra
 	case a.state == Unread: // the page does not tell: ask
 		return Poll, 0
 	case a.state == Ready || a.state == Admitted || a.status.Lapsed && !a.status.Unavailable:
-		if v.away {
+		switch {
+		case v.away:
 			return over(noShow)
+		case v.late && !a.status.Lapsed && a.state == Ready:
+			return Poll, max(leastReaction, time.Duration(a.status.PollAfter)*time.Millisecond)
 		}
+		v.late = false
 		return v.asks(t), leastReaction + rand.N(mostReaction-leastReaction)
 	case v.giveUp > 0 && now >= v.giveUp:
 		return leave(gaveUp)

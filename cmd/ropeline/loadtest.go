@@ -84,8 +84,9 @@ func newLoadtestFlags(cmd *cobra.Command, environ []string) *loadtestFlags {
 	think := crowd.Spread{}
 	_ = think.UnmarshalText([]byte("1s-5s"))
 	flags.TextVar(&f.plan.Think, "think", think, "the `time` between two pages")
-	f.shares = map[string]*float64{"no-show": &f.plan.NoShow, "leave": &f.plan.Leave, "bots": &f.plan.Bots, "forgers": &f.plan.Forgers}
+	f.shares = map[string]*float64{"no-show": &f.plan.NoShow, "late": &f.plan.Late, "leave": &f.plan.Leave, "bots": &f.plan.Bots, "forgers": &f.plan.Forgers}
 	flags.Float64Var(&f.plan.NoShow, "no-show", 0.05, "the `share` that is away when its turn comes")
+	flags.Float64Var(&f.plan.Late, "late", 0, "the `share` that lets its turn lapse, and comes in then")
 	flags.Float64Var(&f.plan.Leave, "leave", 0.5, "the `share` that says it leaves; the others are just gone")
 	flags.Float64Var(&f.plan.Bots, "bots", 0.02, "the `share` that keeps no cookies and asks again and again")
 	flags.Float64Var(&f.plan.Forgers, "forgers", 0.01, "the `share` that tries worthless tickets now and then")
