@@ -25,6 +25,7 @@ func (r *admissions) see(l *life, e *Event) {
 		p := place{e.Session.Epoch, e.Session.Number}
 		first, known := r.sessions[p]
 		switch {
+		case p.number == 0: // it came of a pass
 		case !known:
 			r.sessions[p] = now
 		case first.id != now.id || first.max != now.max:

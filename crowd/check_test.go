@@ -106,7 +106,7 @@ var mutants = []mutant{
 		}
 		for i, lower := range events {
 			joined, _, _ := find(events, func(e Event) bool { return e.Visitor == lower.Visitor })
-			if !turned(i) || lower.Sent-joined.Got() < 30_000_000 {
+			if !turned(i) || lower.Sent-joined.Got() < 15_000_000 {
 				continue
 			}
 			// Nothing but the line's own clock tells that it was before.
@@ -116,6 +116,28 @@ var mutants = []mutant{
 					return events, lower.Visitor, true
 				}
 			}
+		}
+		return nil, 0, false
+	}},
+	{"one who comes back is passed over", Order, func(_ *Head, events []Event) ([]Event, int64, bool) {
+		for _, late := range events {
+			if late.Kind != Poll || !late.Lapsed {
+				continue
+			}
+			_, back, ok := find(events, func(e Event) bool {
+				return e.Visitor == late.Visitor && e.Kind == Enter && e.State == Waiting && e.Sent > late.Sent
+			})
+			if !ok {
+				continue
+			}
+			// It waits on to the end, and nobody minds.
+			e := events[back]
+			cut := slices.DeleteFunc(slices.Clone(events), func(o Event) bool { return o.Visitor == e.Visitor && o.Sent > e.Sent })
+			for i := range Micros(20) {
+				e.Kind, e.Sent, e.Took, e.Line, e.Lapsed = Poll, e.Got()+3_000_000, 1000, events[back].Line+3*int64(i)+2, false
+				cut = append(cut, e)
+			}
+			return cut, e.Visitor, true
 		}
 		return nil, 0, false
 	}},
@@ -214,25 +236,49 @@ var mutants = []mutant{
 		events[at].State, events[at].Number = Passed, 0
 		return events, e.Visitor, ok
 	}},
+	{"a pass by an admission that is over", Doubt, func(head *Head, events []Event) ([]Event, int64, bool) {
+		e, _, ok := find(events, func(e Event) bool {
+			return e.Kind == Browse && e.State == Passed && e.Session == nil && !slices.ContainsFunc(events, func(o Event) bool {
+				return o.Visitor == e.Visitor && o.Sent > e.Sent
+			})
+		})
+		e.Sent += 150_000_000    // the longest session is of two minutes
+		head.Limits.Capacity = 0 // which one who is inside for so long would exceed
+		return append(events, e), e.Visitor, ok
+	}},
 }
 
 func TestChecker_NamesEachInvariantThatIsBroken(t *testing.T) {
-	ref := drop(3)
-	ref.plan.Bots = 0.2 // whose only request can be changed without another's telling of it
-	head, events := ref.run(t)
+	type history struct {
+		head   Head
+		events []Event
+	}
+	var good []history
+	for seed := range uint64(4) {
+		ref := drop(seed)
+		ref.plan.Bots = 0.2 // whose only request can be changed without another's telling of it
+		head, events := ref.run(t)
+		good = append(good, history{head, events})
+	}
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
-			copied := slices.Clone(events)
-			for i := range copied {
-				if s := copied[i].Session; s != nil {
-					own := *s
-					copied[i].Session = &own
+			var head Head
+			var mutated []Event
+			var visitor int64
+			ok := false
+			for i := 0; i < len(good) && !ok; i++ { // one of them has what is to be changed
+				head = good[i].head
+				copied := slices.DeleteFunc(slices.Clone(good[i].events), func(e Event) bool { return e.Kind == Told })
+				for i := range copied {
+					if s := copied[i].Session; s != nil {
+						own := *s
+						copied[i].Session = &own
+					}
 				}
+				mutated, visitor, ok = m.put(&head, copied)
 			}
-			head := head
-			mutated, visitor, ok := m.put(&head, copied)
 			if !ok {
-				t.Fatal("the history has nothing to change")
+				t.Fatal("the histories have nothing to change")
 			}
 			for _, j := range judge(head, mutated) {
 				switch {
@@ -247,6 +293,33 @@ func TestChecker_NamesEachInvariantThatIsBroken(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever comes back late is charged like everybody else: else a crowd could
+// stay away, and come in all at once.
+func TestChecker_CountsATurnForEachWhoComesBack(t *testing.T) {
+	const second = Micros(1_000_000)
+	checker := NewChecker(Head{Limits: Limits{RatePerHour: 3600, Burst: 1, Absence: 60_000, HoldPlace: 600_000}})
+	for v := range int64(20) {
+		at := Micros(v) * second // one turn a second, which is what the rate allows
+		see := func(kind Kind, after Micros, change func(*Event)) {
+			e := Event{Sent: at + after, Took: 1000, Visitor: v + 1, Kind: kind, Code: 200, State: Waiting, Number: v + 1, Epoch: 1}
+			change(&e)
+			checker.See(e)
+		}
+		see(Join, 0, func(e *Event) {})
+		see(Poll, 5*second, func(e *Event) { e.State, e.Claim = Ready, 3 })
+		see(Poll, 10*second, func(e *Event) { e.Lapsed = true })
+		at = 60*second + Micros(v)*second/10
+		see(Enter, 0, func(e *Event) {
+			e.State, e.Session = Passed, &Session{ID: string(rune('a' + v)), Number: v + 1, Epoch: 1, Signed: 60, Until: 90, Max: 600}
+		})
+	}
+	for _, j := range checker.Judge() {
+		if j.Invariant == Rate && (j.Outcome != Broken || j.First.At < 60*second) {
+			t.Errorf("the rate is %s, first %+v; want it broken by those who came back", j.Outcome, j.First)
+		}
 	}
 }
 

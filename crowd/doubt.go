@@ -11,8 +11,12 @@ func (r *doubt) see(l *life, e *Event) {
 		return
 	}
 	r.cases++
-	if e.Session == nil && e.Kind != Browse {
+	switch s := l.session; {
+	case e.Session != nil:
+	case e.Kind != Browse:
 		r.add(e.Got(), []int64{l.visitor}, "visitor %d passed at %s without an admission", l.visitor, at(e.Got()))
+	case s != nil && e.Sent > s.dies():
+		r.add(e.Got(), []int64{l.visitor}, "visitor %d passed at %s by an admission that was over at %s", l.visitor, at(e.Got()), at(s.dies()))
 	}
 }
 

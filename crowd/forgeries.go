@@ -17,7 +17,7 @@ func (r *forgeries) see(l *life, e *Event) {
 		r.add(e.Got(), who, "visitor %d brought a worthless ticket, and got an error: %d", l.visitor, e.Code)
 	case e.State == Passed && (e.Session == nil || e.Session.Number == e.Claimed):
 		r.add(e.Got(), who, "visitor %d brought a worthless ticket of number %d, and passed by it", l.visitor, e.Claimed)
-	case e.Number != 0 && e.Number == e.Claimed:
+	case e.Number != 0 && e.Number == e.Claimed && !e.Unavailable && !l.usedSince(e.Sent-stale):
 		r.add(e.Got(), who, "visitor %d brought a worthless ticket of number %d, and was taken for its holder", l.visitor, e.Claimed)
 	}
 }

@@ -37,6 +37,10 @@ type life struct {
 
 func newLife(visitor int64) *life { return &life{visitor: visitor, index: -1} }
 
+// usedSince reports whether the place was used up after an instant, so that an
+// answer that is behind the line may not know of it.
+func (l *life) usedSince(at Micros) bool { return l.over && l.session != nil && l.session.began > at }
+
 // span is from one instant to another.
 type span struct{ from, to Micros }
 
@@ -73,16 +77,19 @@ type lapse struct {
 	unsure bool   // there was no answer to one: it may be dealt with at any time
 }
 
-// tell takes a poll that tells that the turn lapsed.
-func (l *lapse) tell(e *Event) {
-	if l.again == 0 || !l.unsure && l.back != 0 && e.Sent-stale >= l.back {
-		*l = lapse{told: true}
-	} // else what it tells may be older than the request to enter
+// tell takes an answer that tells that the turn lapsed. It reports whether that
+// is sure: after a request to enter it may be what was before that.
+func (l *lapse) tell(e *Event) bool {
+	if l.again != 0 && (l.unsure || e.Sent-stale < l.back) {
+		return false
+	}
+	*l = lapse{told: true}
+	return true
 }
 
 // enter takes a request to enter.
 func (l *lapse) enter(e *Event) {
-	if !l.told {
+	if l.told = l.told || e.Lapsed; !l.told {
 		return
 	}
 	if l.again == 0 {
@@ -118,6 +125,12 @@ type stay struct {
 // the gateways' clock that it tells to the second.
 func (s *stay) stands() Micros {
 	return s.sent + fast(Micros(s.Until-s.Signed)*1_000_000) - tokenGrain
+}
+
+// dies is when no token of the session passes any more, for sure: a gateway's
+// clock may run ahead of the line's by how long it waited for that.
+func (s *stay) dies() Micros {
+	return s.began + slow(Micros(s.Max-s.Signed)*1_000_000) + tokenGrain + patience
 }
 
 // advance takes what an event shows.
@@ -205,27 +218,25 @@ func (l *life) held(e *Event, limits Limits) {
 		if !l.turned {
 			l.pass(max(l.joined, l.waited-stale))
 		}
-		l.turned = true
-		switch {
-		case e.Lapsed:
-			l.turn = hold{}
-			l.lapse.tell(e)
-		case l.lapse.ends(e):
-			l.lapse = lapse{}
-		}
 		if e.State == Ready {
+			l.turned = true
+			if l.lapse.ends(e) {
+				l.lapse = lapse{}
+			}
 			l.turn.see(e)
+		} else if l.lapse.tell(e) {
+			l.turned, l.turn = true, hold{}
 		}
 	case e.State == Waiting && !e.Unavailable:
 		if !e.Paused { // while the shop is away, who has a turn is told to wait, too
 			l.waited = e.Sent
 		}
 		l.turn = hold{}
-		if e.Kind == Enter { // the place may have lapsed, unseen, and stand again
-			l.present, l.marks = nil, nil
-			l.turned = l.turned && (!l.lapse.told || e.Paused)
-		}
 		l.hear(e, limits)
+	}
+	if e.Kind == Enter && e.State == Waiting && !e.Unavailable {
+		l.present, l.marks = nil, nil // the place may have lapsed, unseen, and stand again
+		l.turned = l.turned && (!l.lapse.told || e.Paused)
 	}
 }
 

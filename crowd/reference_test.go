@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,16 @@ type reference struct {
 
 	loses time.Duration // when the store loses all it has; 0: never
 	ends  time.Duration // when one of the gateways ends, without a word; 0: never
+	cut   time.Duration // when another cannot reach the store, for 15 s; 0: never
+
+	decides []decision
+}
+
+// decision is what an operator does to the line, and how its limits are then.
+type decision struct {
+	at   time.Duration
+	what func(*admission.Overrides)
+	told func(*Limits)
 }
 
 // drop is a sale that turns over within seconds.
@@ -48,7 +59,7 @@ func drop(seed uint64) reference {
 		},
 		gateways: 3, latency: 80 * time.Millisecond, lost: 0.01, during: 4 * time.Minute,
 		plan: Plan{
-			Arrivals: arrivals, Seed: seed, NoShow: 0.1, Pages: Span{1, 6}, Think: Spread{from: 200 * time.Millisecond, to: 4 * time.Second},
+			Arrivals: arrivals, Seed: seed, NoShow: 0.1, Late: 0.1, Pages: Span{1, 6}, Think: Spread{from: 200 * time.Millisecond, to: 4 * time.Second},
 			Leave: 0.5, Bots: 0.05, Forgers: 0.2, Patience: Spread{mean: 3 * time.Minute},
 		},
 	}
@@ -134,8 +145,10 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 		var work sync.WaitGroup
 		defer work.Wait()
 		defer stop()
+		var operator *admission.Room
 		for i := range ref.gateways {
-			room, err := admission.OpenRoom(ctx, store, admission.LineID{Tenant: "demo", Activity: activityID}, fmt.Sprint("g", i), admission.Secret("secret"), ring,
+			link := &link{Store: store}
+			room, err := admission.OpenRoom(ctx, link, admission.LineID{Tenant: "demo", Activity: activityID}, fmt.Sprint("g", i), admission.Secret("secret"), ring,
 				admission.Settings{Limits: ref.limits, Poll: admission.Poll{Min: time.Second, Max: 10 * time.Second, Budget: 1000}}, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
@@ -144,9 +157,33 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 			defer end()
 			work.Go(func() { _ = room.Run(living) })
 			net.gates = append(net.gates, gate(room))
+			if i == 0 {
+				operator = room
+			}
+			if i == 1 && ref.cut > 0 {
+				defer time.AfterFunc(ref.cut, func() { link.down.Store(true) }).Stop()
+				defer time.AfterFunc(ref.cut+15*time.Second, func() { link.down.Store(false) }).Stop()
+			}
 			if i == 0 && ref.ends > 0 {
 				defer time.AfterFunc(ref.ends, func() { end(); net.end() }).Stop()
 			}
+		}
+		head = Head{Activity: activityID, Limits: Limits{
+			Capacity: ref.limits.Capacity, RatePerHour: ref.limits.RatePerHour, Burst: ref.limits.Burst,
+			Absence: ref.limits.Absence.Milliseconds(), HoldPlace: ref.limits.HoldPlace.Milliseconds(),
+		}}
+		var told atomic.Pointer[Limits]
+		limits := head.Limits
+		told.Store(&limits)
+		for _, d := range ref.decides {
+			defer time.AfterFunc(d.at, func() {
+				if err := operator.Override(ctx, d.what); err != nil {
+					t.Error(err)
+				}
+				limits := *told.Load()
+				d.told(&limits)
+				told.Store(&limits)
+			}).Stop()
 		}
 		if ref.loses > 0 {
 			defer time.AfterFunc(ref.loses, store.forget).Stop()
@@ -158,15 +195,12 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 		net.lost = ref.lost
 		run := Run{
 			Target: target, Plan: ref.plan, Connections: 50, For: ref.during,
-			Seen: func(e Event) error { events = append(events, e); return nil },
+			Limits: func(context.Context) (Limits, error) { return *told.Load(), nil },
+			Seen:   func(e Event) error { events = append(events, e); return nil },
 		}
 		if _, err := run.Go(ctx); err != nil {
 			t.Fatal(err)
 		}
-		head = Head{Activity: target.Activity(), Limits: Limits{
-			Capacity: ref.limits.Capacity, RatePerHour: ref.limits.RatePerHour, Burst: ref.limits.Burst,
-			Absence: ref.limits.Absence.Milliseconds(), HoldPlace: ref.limits.HoldPlace.Milliseconds(),
-		}}
 	})
 	return head, events
 }
@@ -194,6 +228,22 @@ func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
 		{"a store that loses all", func(r *reference) { r.loses = 70 * time.Second }},
 		{"a gateway that ends", func(r *reference) { r.ends = 50 * time.Second }},
 		{"a store that loses all after a gateway ended", func(r *reference) { r.ends, r.loses = 40*time.Second, 60*time.Second }},
+		{"a gateway without its store", func(r *reference) { r.cut = 50 * time.Second }},
+		{"a pause, again and again", func(r *reference) {
+			for i := range 12 {
+				mode := []admission.Mode{admission.ModeHold, admission.ModeAuto}[i%2]
+				r.decides = append(r.decides, decision{
+					30*time.Second + time.Duration(i)*7*time.Second, func(o *admission.Overrides) { o.Mode = mode }, func(*Limits) {},
+				})
+			}
+		}},
+		{"a capacity that is lowered and raised", func(r *reference) {
+			for i, capacity := range []int64{3, 7, 2, 9} {
+				r.decides = append(r.decides, decision{
+					30*time.Second + time.Duration(i)*17*time.Second, func(o *admission.Overrides) { o.Capacity = &capacity }, func(l *Limits) { l.Capacity = capacity },
+				})
+			}
+		}},
 		{"no limit of rate", func(r *reference) { r.limits.RatePerHour = 0 }},
 		{"no limit of capacity", func(r *reference) { r.limits.Capacity = 0 }},
 	} {
