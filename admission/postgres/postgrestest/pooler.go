@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/ropeline/ropeline/admission/admissiontest/process"
 )
 
 // Pooler starts a pgbouncer that gives every transaction whichever of two
@@ -30,7 +32,7 @@ func (s *Server) Pooler(t testing.TB, database string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,17 +62,17 @@ default_pool_size = 2
 	defer log.Close()
 	cmd := command(s.account, dir, program, conf)
 	cmd.Stdout, cmd.Stderr = log, log
-	run, err := launch(cmd)
+	run, err := process.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(run.quit)
+	t.Cleanup(func() { run.End(atOnce) })
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", loopback(port)); err == nil {
+		if conn, err := net.Dial("tcp", process.Loopback(port)); err == nil {
 			conn.Close()
 			break
 		}
-		if run.ended() || time.Now().After(end) {
+		if run.Ended() || time.Now().After(end) {
 			words, _ := os.ReadFile(log.Name())
 			t.Fatalf("start pgbouncer on port %d:\n%s", port, words)
 		}

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ropeline/ropeline/admission/admissiontest/process"
 )
 
 const (
@@ -45,7 +47,7 @@ type Server struct {
 	bin       string
 	port      int
 	account   *syscall.Credential // whom it runs as; nil: whom the test runs as
-	run       *process
+	run       *process.Process
 	databases atomic.Int64
 }
 
@@ -129,7 +131,7 @@ func (s *Server) init(settings []string) error {
 
 // configure writes what every server has, then the settings, on a free port.
 func (s *Server) configure(settings []string) error {
-	port, err := freePort()
+	port, err := process.FreePort()
 	if err != nil {
 		return err
 	}
@@ -152,7 +154,7 @@ func (s *Server) configure(settings []string) error {
 
 // Stop ends the server at once, as a crash does: it recovers when it starts.
 func (s *Server) Stop() {
-	s.run.quit()
+	s.run.End(atOnce)
 }
 
 // Start starts a server that was stopped, with its port and data, and waits
@@ -174,7 +176,7 @@ func (s *Server) Restart() error {
 	defer log.Close()
 	cmd := s.command("postgres", "-D", s.data())
 	cmd.Stdout, cmd.Stderr = log, log
-	if s.run, err = launch(cmd); err != nil {
+	if s.run, err = process.Start(cmd); err != nil {
 		return err
 	}
 	for end := time.Now().Add(patience); s.Running() && time.Now().Before(end); {
@@ -198,7 +200,7 @@ func (s *Server) answers() error {
 }
 
 // Running reports whether the process lives.
-func (s *Server) Running() bool { return !s.run.ended() }
+func (s *Server) Running() bool { return !s.run.Ended() }
 
 // Close ends the server and removes its files.
 func (s *Server) Close() error {
@@ -236,7 +238,7 @@ func (s *Server) URLAs(role, database string) string {
 }
 
 func address(role string, port int, database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User(role), Host: loopback(port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	u := url.URL{Scheme: "postgres", User: url.User(role), Host: process.Loopback(port), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 

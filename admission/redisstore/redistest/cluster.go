@@ -9,6 +9,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/ropeline/ropeline/admission/admissiontest/process"
 )
 
 const (
@@ -35,7 +37,7 @@ func Cluster(t testing.TB, options ...string) *Nodes {
 	for i := range 2 * masters {
 		s := newServer(t, fmt.Sprintf("node-%d", i+1))
 		s.start(func(port int) []string {
-			bus, err := freePort()
+			bus, err := process.FreePort()
 			if err != nil {
 				t.Fatal(err)
 			}

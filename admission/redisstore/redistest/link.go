@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ropeline/ropeline/admission/admissiontest/process"
 )
 
 // Link is a relay between clients and a server, and the place where their
@@ -70,11 +72,11 @@ func NewLink(t testing.TB, addr string) *Link {
 	t.Helper()
 	l := &Link{target: addr, wires: map[*wire]struct{}{}, changed: make(chan struct{})}
 	for l.listener == nil {
-		port, err := freePort()
+		port, err := process.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Addr = loopback(port)
+		l.Addr = process.Loopback(port)
 		if err := l.open(); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
 			t.Fatal(err)
 		}

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/ropeline/ropeline/admission/admissiontest/process"
 )
 
 const (
@@ -53,7 +55,7 @@ type Server struct {
 	source   netip.Addr // where it dials from; the zero value for anywhere
 	sentinel bool
 	tls      *tls.Config
-	run      atomic.Pointer[process] // nil before the first start
+	run      atomic.Pointer[process.Process] // nil before the first start
 }
 
 // Single starts a redis-server that keeps an append-only file (everysec), takes
@@ -77,7 +79,7 @@ func newServer(t testing.TB, name string) *Server {
 	}
 	s := &Server{Name: name, Dir: t.TempDir(), t: t, args: []string{program, "redis.conf"}}
 	t.Cleanup(func() {
-		s.run.Load().kill()
+		s.run.Load().End(syscall.SIGKILL)
 		if t.Failed() {
 			t.Logf("last words of %s (%s):\n%s", s.Name, s.Addr, lastLines(s.Log(), 10))
 		}
@@ -91,11 +93,11 @@ func newServer(t testing.TB, name string) *Server {
 func (s *Server) start(lines func(port int) []string) {
 	s.t.Helper()
 	for {
-		port, err := freePort()
+		port, err := process.FreePort()
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.local = loopback(port)
+		s.local = process.Loopback(port)
 		if s.link == nil {
 			s.Addr = s.local
 		}
@@ -157,27 +159,27 @@ func (s *Server) launch(want state) error {
 		return err
 	}
 	s.run.Store(run)
-	up := poll(patience, func() bool { return run.ended() || s.state(run) == want })
-	if up && !run.ended() {
+	up := poll(patience, func() bool { return run.Ended() || s.state(run.PID) == want })
+	if up && !run.Ended() {
 		return nil
 	}
 	words := s.Log()[before:]
-	run.kill()
+	run.End(syscall.SIGKILL)
 	if strings.Contains(words, "Address already in use") {
 		return fmt.Errorf("start %s on %s: %w", s.Name, s.local, errInUse)
 	}
 	return fmt.Errorf("start %s on %s: not %s within %s:\n%s", s.Name, s.local, want, patience, lastLines(words, 30))
 }
 
-// state asks run, and not another process that took its port, how far it is. It
+// state asks the process pid, and not another that took its port, how far it is. It
 // takes one connection and one command: a server that loads its data hears
 // little, a slow one seldom.
-func (s *Server) state(run *process) state {
+func (s *Server) state(pid int) state {
 	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
 	defer cancel()
 	info, err := s.info(ctx, "default")
 	switch {
-	case err != nil || info["process_id"] != strconv.Itoa(run.pid):
+	case err != nil || info["process_id"] != strconv.Itoa(pid):
 		return ""
 	case info["loading"] == "1":
 		return loading
@@ -189,7 +191,7 @@ func (s *Server) state(run *process) state {
 // Kill ends the server by SIGKILL. What it had written to its file stays;
 // answers still on their way through its link are lost.
 func (s *Server) Kill() {
-	s.run.Load().kill()
+	s.run.Load().End(syscall.SIGKILL)
 	if s.link != nil {
 		s.link.Shut()
 	}
@@ -256,7 +258,7 @@ func (s *Server) add(lines ...string) {
 // Wipe removes the data of a killed server, so that it starts empty.
 func (s *Server) Wipe() {
 	s.t.Helper()
-	if !s.run.Load().ended() {
+	if !s.run.Load().Ended() {
 		s.t.Fatalf("wipe %s: it runs", s.Name)
 	}
 	if err := errors.Join(os.RemoveAll(s.path("appendonlydir")), os.RemoveAll(s.path("dump.rdb"))); err != nil {
@@ -268,17 +270,17 @@ func (s *Server) Wipe() {
 // not pause a sentinel: it takes the gap for a broken clock.
 func (s *Server) Pause() {
 	s.t.Helper()
-	s.run.Load().signal(syscall.SIGSTOP)
-	if !poll(patience, s.run.Load().stopped) {
+	s.run.Load().Signal(syscall.SIGSTOP)
+	if !poll(patience, func() bool { return stopped(s.run.Load()) }) {
 		s.t.Fatalf("pause %s: it runs on", s.Name)
 	}
 }
 
 // Resume lets a paused server go on.
-func (s *Server) Resume() { s.run.Load().signal(syscall.SIGCONT) }
+func (s *Server) Resume() { s.run.Load().Signal(syscall.SIGCONT) }
 
 // Running reports whether the process lives, paused or not.
-func (s *Server) Running() bool { return !s.run.Load().ended() }
+func (s *Server) Running() bool { return !s.run.Load().Ended() }
 
 // Link is the relay before the server, through which its clients and the other
 // servers of its set reach it; nil where Addr is the server itself.

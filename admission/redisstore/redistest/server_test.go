@@ -166,7 +166,7 @@ func TestServer_TakenPortIsToldApart(t *testing.T) {
 func TestServer_AnotherProcessOnItsPortIsNotIt(t *testing.T) {
 	t.Parallel()
 	s := Single(t)
-	if s.state(&process{pid: os.Getpid()}) == ready {
+	if s.state(os.Getpid()) == ready {
 		t.Error("an answer of another process counts")
 	}
 }
@@ -240,7 +240,7 @@ func TestServer_EndsWithTheTestProcess(t *testing.T) {
 	if how := os.Getenv(key); how != "" {
 		s := Single(t)
 		endThreads()
-		fmt.Printf("\npid %d\n", s.run.Load().pid)
+		fmt.Printf("\npid %d\n", s.run.Load().PID)
 		end(how)
 	}
 	for _, how := range []string{"panic", "exit", "kill"} {
