@@ -31,6 +31,8 @@ type Link struct {
 	wires    map[*wire]struct{}
 	latency  time.Duration
 	jitter   time.Duration
+	rate     int64                      // bytes a second each way, of all wires together; 0: no limit
+	free     [2]time.Time               // when each way has carried what it was given: requests, answers
 	holes    func(from netip.Addr) bool // whose bytes stay away; nil: nobody's
 	changed  chan struct{}              // closed when holes changes
 	cut      *cut                       // of the answers of all wires; nil when none is due
@@ -90,6 +92,14 @@ func (l *Link) Latency(d, jitter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.latency, l.jitter = d, jitter
+}
+
+// Bandwidth limits what all connections together carry to so many bytes a
+// second, each way.
+func (l *Link) Bandwidth(rate int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.free = rate, [2]time.Time{}
 }
 
 // BlackHole holds back all bytes in both directions, as a network does that
@@ -164,7 +174,7 @@ func (l *Link) Shut() {
 func (l *Link) Heal() {
 	l.hold(nil)
 	l.mu.Lock()
-	l.latency, l.jitter, l.cut, l.lost, l.old, l.new = 0, 0, nil, nil, nil, nil
+	l.latency, l.jitter, l.rate, l.cut, l.lost, l.old, l.new = 0, 0, 0, nil, nil, nil, nil
 	l.mu.Unlock()
 	// The port is below the range of outgoing connections: nobody has it.
 	if err := l.open(); err != nil {
@@ -300,7 +310,7 @@ func (l *Link) write(w *wire, conn *net.TCPConn, queue <-chan chunk, answers boo
 		case <-w.gone:
 			return
 		}
-		if wait := time.Until(c.due); wait > 0 {
+		if wait := time.Until(c.due) + l.carrying(len(c.bytes), answers); wait > 0 {
 			select {
 			case <-time.After(wait):
 			case <-w.gone:
@@ -358,6 +368,24 @@ func (l *Link) delay() time.Duration {
 		d += rand.N(2*l.jitter) - l.jitter
 	}
 	return d
+}
+
+// carrying is how long it takes until n more bytes have come through.
+func (l *Link) carrying(n int, answers bool) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rate == 0 {
+		return 0
+	}
+	free := &l.free[0]
+	if answers {
+		free = &l.free[1]
+	}
+	if now := time.Now(); free.Before(now) {
+		*free = now
+	}
+	*free = free.Add(time.Duration(n) * time.Second / time.Duration(l.rate))
+	return time.Until(*free)
 }
 
 // request looks whether the answer to the bytes of a request is to be lost.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )
 
@@ -50,6 +51,29 @@ func TestLink_LatencyDelaysAnswersAndKeepsTheirOrder(t *testing.T) {
 		if took := time.Since(began); took < d-jitter {
 			t.Errorf("answer after %v, want no sooner than %v", took, d-jitter)
 		}
+	}
+}
+
+func TestLink_BandwidthIsSharedByAllConnections(t *testing.T) {
+	t.Parallel()
+	s := Single(t)
+	l := NewLink(t, s.Addr)
+	one, other := dial(t, l.Addr), dial(t, l.Addr)
+	if err := one.Set(t.Context(), "long", strings.Repeat("x", 2000), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	l.Bandwidth(20_000)
+	began := time.Now()
+	for _, client := range []*redis.Client{one, other, one} {
+		if got, err := client.Get(t.Context(), "long").Result(); len(got) != 2000 || err != nil {
+			t.Fatalf("got %d bytes, %v; want 2000", len(got), err)
+		}
+	}
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("6000 bytes at 20,000 a second took %v, want no less than 300 ms", took)
 	}
 }
 

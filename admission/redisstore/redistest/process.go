@@ -16,15 +16,17 @@ import (
 // errInUse means that another process took the port first.
 var errInUse = errors.New("address already in use")
 
-// launch starts program in dir, with its output appended to the file log. It
-// ends with the test process, however that ends.
-func launch(program string, args []string, dir, log string) (*process.Process, error) {
+// launch starts program in dir, with env beside the environment of the test, and
+// with its output appended to the file log. It ends with the test process,
+// however that ends.
+func launch(program string, args, env []string, dir, log string) (*process.Process, error) {
 	out, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
 	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return process.Start(cmd)

@@ -50,7 +50,8 @@ type Server struct {
 
 	t        testing.TB
 	args     []string
-	local    string // where the process itself listens; Addr unless there is a link before it
+	env      []string // beside that of the test
+	local    string   // where the process itself listens; Addr unless there is a link before it
 	link     *Link
 	source   netip.Addr // where it dials from; the zero value for anywhere
 	sentinel bool
@@ -154,7 +155,7 @@ const (
 // launch starts the process and waits until it says that it is in a state.
 func (s *Server) launch(want state) error {
 	before := len(s.Log())
-	run, err := launch(s.args[0], s.args[1:], s.Dir, s.path("log"))
+	run, err := launch(s.args[0], s.args[1:], s.env, s.Dir, s.path("log"))
 	if err != nil {
 		return err
 	}

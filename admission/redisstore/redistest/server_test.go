@@ -275,3 +275,16 @@ func TestServer_EndsWithTheTestProcess(t *testing.T) {
 		})
 	}
 }
+
+func TestSingle_StartsAgainWithAnotherClock(t *testing.T) {
+	t.Parallel()
+	s := Single(t)
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour, 0} {
+		s.SetClock(ahead)
+		s.Restart()
+		seconds, err := strconv.ParseInt(s.Do(t.Context(), "time").([]any)[0].(string), 10, 64)
+		if got := time.Until(time.Unix(seconds, 0)) - ahead; err != nil || got.Abs() > patience {
+			t.Errorf("the server's clock is %v from where it was set, %v; want it %v ahead", got, err, ahead)
+		}
+	}
+}
