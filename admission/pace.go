@@ -51,7 +51,7 @@ func (p pace) observe(h Head) pace {
 		b = &p.buckets[p.at]
 		*b = paceBucket{}
 	}
-	passed := min(h.Now.Sub(last.Now), mostCatchUp)
+	passed := max(0, min(h.Now.Sub(last.Now), mostCatchUp)) // below 0 where another server took over
 	b.busy += passed
 	turns := h.Turned - last.Turned - (h.Passed - last.Passed) // who waits is no nearer for those by passes
 	b.turns += turns

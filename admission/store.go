@@ -367,7 +367,7 @@ type Departure struct {
 // Memory is what one gateway remembers of a line: all of it is true, none of
 // it need be complete.
 type Memory struct {
-	Now      Instant // the line's time, as the gateway reckons it
+	Now      Instant // the line's time, as the gateway reckons it; 0: it knew no such line
 	Released int64
 	Seats    int64 // the highest count of seats it was told and that still counts
 	Pieces   []Piece

@@ -165,6 +165,9 @@ func (r *Room) remember(ctx context.Context) error {
 	if v := r.whole; v != nil {
 		now = v.now()
 		memory = Memory{Overrides: v.Overrides}
+		if !v.Settling || v.Closing { // else it was read from what settles
+			memory.Now = now
+		}
 		if now < v.Now.Add(v.Limits.Idle+SessionGrace) { // else whoever had a seat then has it no more
 			memory.Seats = v.Seats()
 		}
@@ -177,7 +180,7 @@ func (r *Room) remember(ctx context.Context) error {
 			memory.Released, memory.Pieces = v.Released, slices.Concat(v.pieces(), entries, heard)
 		}
 	}
-	memory.Now, memory.Spent = now, r.spent.all()
+	memory.Spent = r.spent.all()
 	r.sessions.Range(func(visitor, kept any) bool {
 		s := kept.(*stay)
 		switch {

@@ -393,6 +393,63 @@ func healing(t *testing.T, open Opener) {
 		}
 	})
 
+	short := with(full(), func(l *admission.Limits) { l.Idle = 10 * time.Minute })
+
+	// A server that takes over has a clock of its own, and may have all of the
+	// data, or none.
+	t.Run("ANewServersClockDoesNotMoveTheLine", func(t *testing.T) {
+		if bench := open(t); bench.Crash == nil || bench.Lose == nil || !bench.Shared {
+			return
+		}
+		for what, takesOver := range map[string]func(*rig){"with its data": (*rig).crash, "empty": (*rig).lose} {
+			t.Run(what, func(t *testing.T) {
+				bench := open(t)
+				r, g := openRig(t, bench, short)
+				inside := g.fill(1)[0]
+				line := g.wait(2)
+				r.pass(time.Second)
+				before := g.read.Now
+				r.record.lost()
+				for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
+					bench.Advance(by)
+					takesOver(r)
+					head := r.settle()
+					if passed := head.Now.Sub(before); passed < 0 || passed > time.Minute {
+						t.Fatalf("%v passed for the line while a server whose clock is off by %v took over", passed, by)
+					}
+				}
+				r.tick()
+				if g.read.Sessions != 1 {
+					t.Fatalf("%d sessions of 1", g.read.Sessions)
+				}
+				g.want(inside, g.show(inside), admission.EntryAdmitted)
+				g.wantKnock(line[0], admission.EntryWaiting)
+			})
+		}
+	})
+
+	t.Run("AServerThatNobodyRemembersGoesByItsClock", func(t *testing.T) {
+		bench := open(t)
+		if bench.Crash == nil || !bench.Shared {
+			return
+		}
+		r, g := openRig(t, bench, short)
+		g.fill(1)
+		g.wait(2)
+		r.tick()
+		before := g.read.Now
+		g.mute = true // all gateways were off, too
+		bench.Advance(time.Hour)
+		r.crash()
+		if passed := r.settle().Now.Sub(before); passed < time.Hour {
+			t.Fatalf("%v passed for the line in an hour", passed)
+		}
+		r.tick()
+		if g.read.Sessions != 0 {
+			t.Fatalf("%d sessions outlived an hour in which nothing ran", g.read.Sessions)
+		}
+	})
+
 	losing("AnEpochThatIsOverStaysOver", func(t *testing.T, bench Bench) {
 		r, g1 := openRig(t, bench, full())
 		g2 := r.gateway(full())

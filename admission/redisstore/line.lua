@@ -14,6 +14,7 @@ local TICK = 250000
 local UNIT = 3600 * SECOND
 local CATCH_UP = 10 * SECOND
 local SETTLE = 3 * SECOND
+local ASTRAY = 5 * SECOND
 local HEARD = 3 * SECOND
 local REMEMBER = 60 * SECOND
 local GRACE = 5 * SECOND
@@ -71,6 +72,9 @@ local floor, min, max = math.floor, math.min, math.max
 --   waiting, lowest, first   how many wait, a bound below them, the first chunk that is kept
 --   step_at, step_released   the last of STEPS
 --   s_until …                the settling; s_until 0: whole. s_lost: there was a line before
+--   s_behind, s_told         how far the line's time was ahead of the last server's clock;
+--                            whether a gateway has told it since
+--   s_blank                  1 where nothing is known but what was told since
 --   limited                  1 when limits were ever told
 --   kept                     when the expiry of all keys was renewed
 --   awaited, came            how many holders of passes are awaited, and how many ever were
@@ -599,8 +603,10 @@ local function settle(now, moved)
     if not lost and not fresh and not closes() then return end
     S.s_until, S.s_lost, S.s_closing = now + SETTLE, 0, closes() and 1 or 0
     S.s_epoch, S.s_issued, S.s_drawn, S.s_released, S.s_seats, S.s_maps = S.epoch, S.issued, S.drawn, S.released, 0, 0
+    S.s_told, S.s_blank = 0, fresh and 1 or 0
+    if not moved then S.s_behind = S.behind end
   elseif moved then
-    S.s_until = now + SETTLE
+    S.s_until, S.s_told = now + SETTLE, 0
   end
   if lost then S.s_lost = 1 end
   if F_EPOCH > S.s_epoch then
@@ -609,6 +615,10 @@ local function settle(now, moved)
     S.s_issued, S.s_drawn = max(S.s_issued, F_ISSUED), max(S.s_drawn, F_DRAWN)
   end
   if now < S.s_until or S.limited == 0 then return end
+  if S.s_told == 0 and S.s_behind > S.behind then -- nobody knows better than the clock
+    now = now + S.s_behind - S.behind
+    S.at, S.behind = now, S.s_behind
+  end
   if S.s_lost == 0 and S.s_closing == 0 then -- nobody remembers this line: it is a new one
     S.s_until = 0
     S.credit = S.burst * UNIT
@@ -652,6 +662,10 @@ local function advance()
   words.run = process
   S.version = S.version + 1
   S.clock = clock
+  if moved then -- by another clock, and nobody has said yet how much time has passed
+    if S.s_until == 0 or S.s_told == 1 then S.s_behind = S.behind end
+    S.behind = S.at - clock
+  end
   local now = max(clock + S.behind, S.at)
   local elapsed = now - S.at
   local worked = min(elapsed, CATCH_UP)

@@ -67,8 +67,10 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"seats that were told are forgotten", "S.nameless = S.nameless + missing", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
 	{"who enters again takes a second seat", "S.nameless = S.nameless - 1", "", "healing/ASessionNobodyBroughtEntersAgainByItsToken"},
 	{"the first heard of after a loss is the first in line", "if S.s_maps == 0 then S.blind_until = now + S.absence end", "", "healing/NobodyCouldBePresentWhereNobodyBroughtAMap"},
-	{"the line's time runs back", "S.behind = S.behind + ahead", "", "healing/TheLinesTimeNeverRunsBack"},
 	{"a session ends as the first gateway remembers it", "not known or untilAt > known[3]", "not known", "healing/TheLatestEndOfASessionSurvives"},
+	{"the line's time runs back", "    S.behind = behind\n", "", "healing/TheLinesTimeNeverRunsBack"},
+	{"the line's time leaps to a new server's clock", "    S.behind = S.at - clock\n", "", "healing/ANewServersClockDoesNotMoveTheLine"},
+	{"the line's time stands though nobody knows better than the clock", "S.at, S.behind = now, S.s_behind", "", "healing/AServerThatNobodyRemembersGoesByItsClock"},
 	{"a turn that was used stands again", "if has(DONE, tonumber(n)) then dropTurn(tonumber(n)) end", "", "healing/ACopyThatIsBehindIsBroughtUpToDate"},
 
 	{"a position is one too many", "0, n % CHUNK - 1, 'BIT'", "0, n % CHUNK, 'BIT'", "identity/TheSameIdentityHasTheSamePlaceOnEveryGateway"},
