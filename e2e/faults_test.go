@@ -1,22 +1,19 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ropeline/ropeline/admission"
-	"github.com/ropeline/ropeline/admission/redisstore/redistest"
 	loadtest "github.com/ropeline/ropeline/crowd"
 )
 
@@ -32,6 +29,7 @@ type fault struct {
 	core  bool // it is brought about with the other tests, too
 	set   func(*sale)
 	make  func(*sale)
+	then  func(*sale) // what must be so when the crowd has gone; nil: nothing more
 	costs cost
 }
 
@@ -86,10 +84,94 @@ var faults = []fault{
 		s.linger(6 * time.Second)
 		s.limit(func(l *loadtest.Limits) { *l = saleLimits() })
 	}},
+	{name: "paused by an operator for 6 s", set: alone, costs: nothing, make: func(s *sale) {
+		s.operate("pause")
+		s.linger(6 * time.Second)
+		s.operate("resume")
+	}},
+	{name: "signing key replaced, and the old one taken out", set: aloneWithKey, costs: nothing, make: func(s *sale) {
+		s.gateways[0].Reload(strings.Replace(s.yaml, keys("k1"), keys("k2", "k1"), 1))
+		s.linger(8 * time.Second) // everyone is heard from, and given a ticket of the new key
+		s.gateways[0].Reload(strings.Replace(s.yaml, keys("k1"), keys("k2"), 1))
+	}},
+	{name: "everyone comes within a second", set: atOnce, costs: nothing, make: func(s *sale) { s.linger(5 * time.Second) }},
+	{name: "two thousand strangers who are slow, or silent", set: alone, costs: nothing, make: func(s *sale) {
+		var slow strangers
+		before := s.gateways[0].Descriptors()
+		slow.come(s.t, s.gateways[0], 700, "GET /drop HTTP/1.1\r\nHost: shop\r\nA: ")
+		slow.come(s.t, s.gateways[0], 700, "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 100000\r\n\r\n")
+		slow.come(s.t, s.gateways[0], 600, "")
+		for range 8 {
+			slow.drip("a")
+			s.linger(time.Second)
+		}
+		slow.vanish()
+		s.emptied(before)
+	}},
+	{name: "ten thousand connections that are reset at once, or midway", set: alone, costs: nothing, make: func(s *sale) {
+		before := s.gateways[0].Descriptors()
+		for range 100 {
+			var brief strangers
+			brief.come(s.t, s.gateways[0], 34, "")
+			brief.come(s.t, s.gateways[0], 33, "GET /drop HTTP/1.1\r\nHost: sh")
+			brief.come(s.t, s.gateways[0], 33, "GET /drop HTTP/1.1\r\nHost: shop\r\n\r\n")
+			brief.vanish()
+		}
+		s.emptied(before)
+	}},
+	{name: "file descriptors taken by strangers, for 8 s", set: alone, costs: inFlight, make: func(s *sale) {
+		more := s.gateways[0].Limit(unix.RLIMIT_NOFILE, uint64(s.gateways[0].Descriptors()+100))
+		var silent strangers
+		silent.come(s.t, s.gateways[0], 400, "GET /drop HTTP/1.1\r\nHost: shop\r\nA: ")
+		s.linger(8 * time.Second)
+		silent.vanish()
+		more()
+	}},
+	{name: "disk of the line's file full for 6 s, then a kill", set: alone, costs: untilBack, make: func(s *sale) {
+		room := s.gateways[0].Limit(unix.RLIMIT_FSIZE, 0)
+		s.await("the gateway says so", func() bool { return !s.healthy() })
+		s.linger(6 * time.Second)
+		room()
+		s.await("the file is written again", s.healthy)
+		s.gateways[0].Kill()
+		s.gateways[0].Restart()
+	}},
+	{name: "PostgreSQL away at the start, back, killed, and back", set: recordedSale, costs: nothing, make: func(s *sale) {
+		s.database.Start(s.t)
+		s.linger(4 * time.Second)
+		s.database.Stop()
+		s.linger(4 * time.Second)
+		s.database.Start(s.t)
+	}, then: recordedWhole},
+	{name: "PostgreSQL slow, then out of connections, then silent", set: recordedSale, costs: nothing, make: func(s *sale) {
+		s.database.Start(s.t)
+		s.link.Latency(time.Second, 500*time.Millisecond)
+		s.linger(4 * time.Second)
+		s.link.Heal()
+		s.database.Exec(s.t, s.record, "ALTER ROLE keeper CONNECTION LIMIT 0")
+		s.link.Reset()
+		s.linger(4 * time.Second)
+		s.database.Exec(s.t, s.record, "ALTER ROLE keeper CONNECTION LIMIT -1")
+		s.link.BlackHole()
+		s.linger(4 * time.Second)
+		s.link.Heal()
+	}, then: recordedWhole},
 	{name: "shop gone, then back", set: alone, costs: untilBack, make: func(s *sale) {
 		s.shop.Close()
 		s.linger(4 * time.Second)
 		s.shop.Open()
+	}},
+	{name: "shop hangs for 6 s", set: behindLink, costs: untilBack, make: func(s *sale) {
+		s.link.BlackHole()
+		s.linger(6 * time.Second)
+		s.link.Heal()
+	}},
+	{name: "shop answers 503 with Retry-After for 10 s", set: behindLink, costs: untilBack, make: func(s *sale) {
+		mark := s.gateways[0].Log.Mark()
+		s.shop.Busy(true)
+		s.linger(10 * time.Second)
+		s.shop.Busy(false)
+		s.gateways[0].Log.Await(s.t, mark, "that the shop asks for time", func(l entry) bool { return l["message"] == "upstream asks for time" })
 	}},
 	{name: "shop up and down each second", set: alone, costs: untilBack, make: func(s *sale) {
 		for range 4 {
@@ -104,6 +186,11 @@ var faults = []fault{
 		s.gateways[0].Signal(syscall.SIGSTOP)
 		s.linger(6 * time.Second)
 		s.gateways[0].Signal(syscall.SIGCONT)
+	}},
+	{name: "one of three gateways cut off from Redis for 6 s", set: threeApart, costs: nothing, make: func(s *sale) {
+		s.link.BlackHole()
+		s.linger(6 * time.Second)
+		s.link.Heal()
 	}},
 	{name: "each of three gateways replaced in turn", core: true, set: three, costs: nothing, make: func(s *sale) {
 		for _, g := range s.gateways {
@@ -150,6 +237,11 @@ var faults = []fault{
 		s.linger(5 * time.Second)
 		s.link.Heal()
 	}},
+	{name: "128 kbit/s to Redis for 10 s", set: three, costs: nothing, make: func(s *sale) {
+		s.link.Bandwidth(16_000)
+		s.linger(10 * time.Second)
+		s.link.Heal()
+	}},
 	{name: "connections to Redis reset, ten times", set: three, costs: nothing, make: func(s *sale) {
 		for range 10 {
 			s.link.Reset()
@@ -170,6 +262,20 @@ var faults = []fault{
 		s.linger(2 * time.Second)
 		s.redis.Config("maxmemory", "0")
 	}},
+	{name: "Redis busy with a script for 4 s", set: three, costs: nothing, make: func(s *sale) {
+		s.redis.Config("busy-reply-threshold", "100")
+		go s.redis.Try(s.t.Context(), "eval", "while true do end", 0)
+		s.linger(4 * time.Second)
+		s.redis.Do(s.t.Context(), "script", "kill")
+	}},
+	{name: "Redis started again an hour ahead, then an hour behind", set: three, costs: nothing, make: func(s *sale) {
+		for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
+			s.redis.Kill()
+			s.redis.SetClock(ahead)
+			s.redis.Restart()
+			s.linger(6 * time.Second)
+		}
+	}},
 	{name: "Redis loads its data for 3 s", set: three, costs: nothing, make: func(s *sale) { s.redis.RestartLoading(3 * time.Second) }},
 	{name: "Sentinel: the master killed", set: watched, costs: nothing, make: func(s *sale) {
 		s.sentinels.WaitFailover(s.bounded(), s.sentinels.KillMaster())
@@ -179,8 +285,18 @@ var faults = []fault{
 		s.sentinels.WaitFailover(s.bounded(), old)
 		old.Restart() // as the replica that each write must reach
 	}},
+	{name: "Sentinel: the master told to hand over", set: watched, costs: nothing, make: func(s *sale) {
+		old := s.sentinels.Master()
+		s.sentinels.Sentinels[0].Do(s.t.Context(), "sentinel", "failover", s.sentinels.MasterName)
+		s.sentinels.WaitFailover(s.bounded(), old)
+	}},
 	{name: "Cluster: the line's master killed", set: clustered, costs: nothing, make: func(s *sale) {
 		s.nodes.WaitFailover(s.bounded(), saleLine, s.nodes.KillMasterOf(saleLine))
+	}},
+	{name: "Cluster: nobody has the line's slot for 3 s", set: clustered, costs: nothing, make: func(s *sale) {
+		restore := s.nodes.DropSlot(saleLine)
+		s.linger(3 * time.Second)
+		restore()
 	}},
 	{name: "Cluster: the line's slot moved", set: clustered, costs: nothing, make: func(s *sale) { s.nodes.MoveSlot(saleLine, nil) }},
 }
@@ -201,284 +317,6 @@ func TestFaults_CostNoOneWhatWasPromised(t *testing.T) {
 	if *everyFault {
 		fmt.Println(rows.markdown())
 	}
-}
-
-const (
-	saleCapacity = 12
-	saleRate     = 20 // per second
-	saleLine     = "queue:seq:{default:7}"
-	saleSettings = "capacity: 12, rate: 20/s, absence: 10s, claim: 5s, session: {idle: 12s, max: 2m}"
-)
-
-func saleLimits() loadtest.Limits {
-	return loadtest.Limits{
-		Capacity: saleCapacity, RatePerHour: saleRate * 3600, Burst: admission.Burst(saleRate * 3600),
-		Absence: 10_000, HoldPlace: 15 * 60_000,
-	}
-}
-
-// sale is a sale under way: gateways, what they stand on, and a crowd.
-type sale struct {
-	t        *testing.T
-	shop     *shop
-	yaml     string
-	more     string // of the file
-	gateways []*gateway
-
-	redis     *redistest.Server
-	link      *redistest.Link
-	sentinels *redistest.Sentinels
-	nodes     *redistest.Nodes
-
-	mu     sync.Mutex // guards limits
-	limits loadtest.Limits
-}
-
-// recovery is what became of a sale after a fault.
-type recovery struct {
-	joined, entered time.Duration // from the end of the fault until someone did so
-	unanswered      int
-	visitors        int64
-}
-
-// meet has a crowd meet a fault, and holds all that it was told against what a
-// line promises.
-func meet(t *testing.T, f fault) recovery {
-	s := &sale{t: t, shop: openShop(t), limits: saleLimits()}
-	f.set(s)
-	balance := newBalancer(t, s.gateways)
-	target, err := loadtest.OpenTarget(t.Context(), s.gateways[0].Public+"/drop", loadtest.TargetOptions{Timeout: 5 * time.Second, Transport: balance})
-	if err != nil {
-		t.Fatal(err)
-	}
-	arrivals, err := loadtest.NewArrivals(loadtest.Constant, 240, 36*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := loadtest.Plan{Arrivals: arrivals, Seed: *faultSeed, Pages: loadtest.Span{From: 1, To: 6}, Leave: .95, NoShow: .05, Forgers: .1}
-	if err := plan.Think.UnmarshalText([]byte("300ms-1500ms")); err != nil {
-		t.Fatal(err)
-	}
-
-	lasts := 55 * time.Second // after a lost store it may take half a minute until seats are known again
-	if f.core && !*everyFault {
-		lasts = 40 * time.Second
-	}
-	var mu sync.Mutex // guards events
-	var events []loadtest.Event
-	began := time.Now()
-	swing := make(chan struct{}) // closed when there is a line
-	over := make(chan loadtest.Standing)
-	run := loadtest.Run{
-		Target: target, Plan: plan, Connections: 64, For: lasts,
-		Seen: func(e loadtest.Event) error {
-			mu.Lock()
-			defer mu.Unlock()
-			events = append(events, e)
-			return nil
-		},
-		Beat: func(now loadtest.Standing) {
-			if now.Lining >= 10 {
-				select {
-				case <-swing:
-				default:
-					close(swing)
-				}
-			}
-		},
-		Limits: s.told,
-	}
-	go func() {
-		standing, err := run.Go(t.Context())
-		if err != nil {
-			t.Error(err)
-		}
-		over <- standing
-	}()
-	select {
-	case <-swing:
-	case now := <-over:
-		t.Fatalf("the sale never got into full swing: %+v", now)
-	}
-	f.make(s)
-	end := loadtest.Micros(time.Since(began).Microseconds())
-	standing := <-over
-
-	checker := loadtest.NewChecker(loadtest.Head{Began: began, Activity: 7, Limits: saleLimits()})
-	r := recovery{visitors: standing.Came}
-	for _, e := range events {
-		checker.See(e)
-		if e.Code == 0 && e.Kind != loadtest.Told || e.State == loadtest.Refused {
-			r.unanswered++
-			if f.costs == nothing {
-				t.Errorf("a request was left without an answer: %v", e)
-			}
-		}
-		after := (e.Got() - end).Duration()
-		if r.joined == 0 && e.Kind == loadtest.Join && e.Sent > end && (e.Number > 0 || e.Session != nil) {
-			r.joined = after
-		}
-		if r.entered == 0 && e.Sent > end && e.Session != nil && e.Kind != loadtest.Browse {
-			r.entered = after
-		}
-	}
-	for _, j := range checker.Judge() {
-		if j.Outcome == loadtest.Broken {
-			t.Errorf("%s is broken, %d times of %d, first at %v by visitors %v: %s", j.Invariant, j.Found, j.Cases, j.First.At.Duration(), j.First.Visitors, j.First.What)
-		}
-	}
-	if r.joined == 0 || r.entered == 0 {
-		t.Errorf("after the fault, which ended at %v, nobody joined or nobody entered: %+v", end.Duration(), standing)
-	}
-	if n := standing.Ends["lost the place"]; n != 0 {
-		t.Errorf("%d visitors were told that they have no place", n)
-	}
-	t.Logf("%d visitors and %d requests, %d unanswered; first join %v and first entry %v after the fault; ends: %v",
-		r.visitors, len(events), r.unanswered, r.joined, r.entered, standing.Ends)
-	return r
-}
-
-// alone is one gateway with its file.
-func alone(s *sale) {
-	s.yaml = settings(s.shop, saleSettings, "admin: {jwt: {secret: \""+loadtestSecret+"\"}}")
-	s.gateways = []*gateway{start(s.t, s.yaml)}
-}
-
-// three are three gateways on one Redis, which they reach through a link.
-func three(s *sale) {
-	s.redis = redistest.Single(s.t)
-	s.link = redistest.NewLink(s.t, s.redis.Addr)
-	s.onRedis(3, fmt.Sprintf("addresses: [%q]", s.link.Addr))
-}
-
-// threeWithKeys are three whose keys no store can lose: who is inside passes a
-// gateway that starts on an empty one.
-func threeWithKeys(s *sale) {
-	s.more = `keys: [{kid: k1, secret: "a secret of at least thirty-two bytes"}]`
-	three(s)
-}
-
-// watched are two gateways on a master with a replica and three sentinels.
-func watched(s *sale) {
-	s.sentinels = redistest.Sentinel(s.t, 1)
-	s.onRedis(2, fmt.Sprintf("mode: sentinel, master_name: %s, addresses: [%s]", s.sentinels.MasterName, quoted(s.sentinels.SentinelAddrs)))
-}
-
-// lasting is watched, and tells nobody what no replica has.
-func lasting(s *sale) {
-	s.sentinels = redistest.Sentinel(s.t, 1)
-	s.onRedis(2, fmt.Sprintf("mode: sentinel, wait_replicas: 1, master_name: %s, addresses: [%s]", s.sentinels.MasterName, quoted(s.sentinels.SentinelAddrs)))
-}
-
-// clustered are two gateways on a cluster of three masters and a replica each.
-func clustered(s *sale) {
-	s.nodes = redistest.Cluster(s.t)
-	s.onRedis(2, fmt.Sprintf("mode: cluster, addresses: [%s]", quoted(s.nodes.Addrs)))
-}
-
-func (s *sale) onRedis(gateways int, redis string) {
-	s.yaml = strings.Replace(settings(s.shop, saleSettings, "log: {access: false}", "store: {type: redis, redis: {"+redis+"}}", s.more), "delay: 0s", "delay: 1s", 1)
-	for range gateways {
-		s.gateways = append(s.gateways, start(s.t, s.yaml))
-	}
-}
-
-func quoted(all []string) string { return `"` + strings.Join(all, `", "`) + `"` }
-
-// limit has the operator change limits by the file, and tells the checker.
-func (s *sale) limit(change func(*loadtest.Limits)) {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(&s.limits)
-	yaml := strings.Replace(s.yaml, "capacity: 12, rate: 20/s", fmt.Sprintf("capacity: %d, rate: %d/h", s.limits.Capacity, s.limits.RatePerHour), 1)
-	if line := s.gateways[0].Reload(yaml); line["message"] != "config loaded" {
-		s.t.Errorf("the new limits are not loaded: %v", line)
-	}
-}
-
-func (s *sale) told(context.Context) (loadtest.Limits, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limits, nil
-}
-
-// linger lets the sale go on for a while.
-func (s *sale) linger(d time.Duration) { <-time.After(d) }
-
-func (s *sale) await(what string, is func() bool) {
-	s.t.Helper()
-	eventually(s.t, what, is)
-}
-
-func (s *sale) bounded() context.Context {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	s.t.Cleanup(cancel)
-	return ctx
-}
-
-// balancer sends each request to one of the gateways that say that they are
-// ready, and to the next where one cannot be reached, as what stands before
-// several gateways does.
-type balancer struct {
-	transport http.Transport
-	hosts     []string
-	ready     []atomic.Bool
-	turn      atomic.Uint64
-}
-
-func newBalancer(t *testing.T, gateways []*gateway) *balancer {
-	b := &balancer{ready: make([]atomic.Bool, len(gateways))}
-	b.transport.MaxIdleConnsPerHost = 64
-	ctx, stop := context.WithCancel(t.Context())
-	var looking sync.WaitGroup
-	t.Cleanup(func() { stop(); looking.Wait(); b.transport.CloseIdleConnections() })
-	for i, g := range gateways {
-		b.hosts = append(b.hosts, strings.TrimPrefix(g.Public, "http://"))
-		b.ready[i].Store(true)
-		client := &http.Client{Timeout: time.Second}
-		looking.Go(func() {
-			tick := time.NewTicker(100 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-				case <-ctx.Done():
-					return
-				}
-				answer, err := client.Get(g.Admin + "/readyz")
-				if err == nil {
-					answer.Body.Close()
-				}
-				b.ready[i].Store(err == nil && answer.StatusCode == http.StatusOK)
-			}
-		})
-	}
-	return b
-}
-
-// RoundTrip implements http.RoundTripper.
-func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
-	first, err := b.turn.Add(1), errors.New("no gateway is ready")
-	for _, ready := range []bool{true, false} {
-		for i := range b.hosts {
-			at := (int(first) + i) % len(b.hosts)
-			if b.ready[at].Load() != ready {
-				continue
-			}
-			to := r.Clone(r.Context())
-			to.URL.Host = b.hosts[at]
-			var answer *http.Response
-			if answer, err = b.transport.RoundTrip(to); err == nil {
-				return answer, nil
-			}
-			var op *net.OpError
-			if !errors.As(err, &op) || op.Op != "dial" {
-				return nil, err
-			}
-		}
-	}
-	return nil, err
 }
 
 // faultTable collects the rows, in whatever order they come.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,6 +22,8 @@ type shop struct {
 	t       *testing.T
 	address string
 	server  *http.Server
+
+	busy atomic.Bool
 
 	mu   sync.Mutex // guards hits and more
 	hits []hit
@@ -66,6 +69,9 @@ func (s *shop) Close() { s.server.Close() }
 
 // Continue lets downloads go on to their end.
 func (s *shop) Continue() { close(s.more) }
+
+// Busy has the shop answer everything with 503, and ask for two seconds.
+func (s *shop) Busy(is bool) { s.busy.Store(is) }
 
 // Hits returns what reached the shop so far.
 func (s *shop) Hits() []hit {
@@ -170,6 +176,11 @@ func (s *shop) handler() http.Handler {
 		s.mu.Lock()
 		s.hits = append(s.hits, h)
 		s.mu.Unlock()
+		if s.busy.Load() {
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
