@@ -1,19 +1,11 @@
 package config
 
 import (
-	_ "embed"
 	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
 )
-
-//go:embed schema.json
-var schema string
-
-// Schema gives the JSON Schema (draft 2020-12) of the file, for editors. It
-// says what one value may be; what values mean together only Load can tell.
-func Schema() string { return schema }
 
 // field describes one key of the file, as the tags of its struct field say:
 //

@@ -20,7 +20,8 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// fileSchema describes the whole file, from the tags that Load reads by.
+// fileSchema describes the whole file for editors, from the tags that Load reads
+// by. It says what one value may be; what values mean together only Load can tell.
 func fileSchema() object {
 	s := structSchema(reflect.TypeFor[Config](), field{})
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
