@@ -115,7 +115,6 @@ func newAwaited() awaited {
 
 func (a *awaited) len() int64 { return int64(len(a.order)) }
 
-// has reports whether a visitor is awaited by a pass.
 func (a *awaited) has(visitor, pass string) bool { return a.holders[visitor].pass == pass }
 
 // add has a visitor awaited until an instant, behind those who are.

@@ -102,7 +102,6 @@ func (u *uses) elsewhere(s Sharing, network netip.Prefix, agent uint64, now Inst
 	return notShared
 }
 
-// note notes a use.
 func (u *uses) note(s Sharing, network netip.Prefix, agent uint64, now Instant) {
 	if s.Networks > 0 {
 		u.networks.note(network, s.Networks, s.Window, now)

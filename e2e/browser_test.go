@@ -128,7 +128,6 @@ func (p *tab) Pages() int {
 	return p.pages
 }
 
-// Open navigates to a path.
 func (p *tab) Open(path string) {
 	p.t.Helper()
 	p.do("open "+path, chromedp.Navigate(p.g.Public+path))
@@ -166,7 +165,6 @@ func call[P, R any](p *tab, what string, method cdp.Command[P, R], params P) (re
 	return result
 }
 
-// DisableScripts has the tab run no script of its pages.
 func (p *tab) DisableScripts() {
 	p.t.Helper()
 	call(p, "disable scripts", emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
@@ -198,7 +196,6 @@ func (p *tab) Text(selector string) string {
 	return text
 }
 
-// Title returns the tab's title.
 func (p *tab) Title() string {
 	p.t.Helper()
 	title, err := evaluate[string](p, "document.title")
@@ -217,7 +214,6 @@ func (p *tab) Wait(what, expression string) {
 	})
 }
 
-// WaitPosition waits until the page shows a position.
 func (p *tab) WaitPosition(n int) {
 	p.t.Helper()
 	p.Wait(fmt.Sprintf("the page shows position %d", n), fmt.Sprintf(

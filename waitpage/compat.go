@@ -83,7 +83,6 @@ func cloudflareOf(s admission.Status) cloudflare {
 	return c
 }
 
-// minutes is d in minutes, rounded up.
 func minutes(d time.Duration) int64 { return max(0, int64((d+time.Minute-1)/time.Minute)) }
 
 func inMinutes(n int64) string {

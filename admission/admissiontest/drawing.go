@@ -20,7 +20,6 @@ func lotsOf(t reporter, n int64) *admission.Lots {
 	return lots
 }
 
-// add adds to the draw.
 func (g *gateway) add(d admission.Drawing) admission.Head {
 	g.Helper()
 	head, err := g.bench.Store().Draw(context.Background(), g.call(), d)

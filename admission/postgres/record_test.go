@@ -377,7 +377,6 @@ func TestMigrate_SeveralGatewaysAtOnce(t *testing.T) {
 	})
 }
 
-// partitionsOf are the names of a table's partitions.
 func partitionsOf(t *testing.T, name, table string) []string {
 	t.Helper()
 	return postgrestest.Query(t, server, name, pgx.RowTo[string],

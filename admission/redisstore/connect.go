@@ -80,7 +80,6 @@ func (o Options) universal() *redis.UniversalOptions {
 	return u
 }
 
-// client returns the client of the mode.
 func (o Options) client() redis.UniversalClient {
 	if o.Mode != Cluster {
 		return redis.NewUniversalClient(o.universal())

@@ -55,7 +55,6 @@ type lane struct {
 	underWay int
 }
 
-// lane returns the lane of a way.
 func (s *Store) lane(to way) *lane {
 	l, ok := s.lanes.Load(to)
 	if !ok {

@@ -62,7 +62,6 @@ const (
 // once it opens: poll.min.
 const openingSpread = 2 * time.Second
 
-// play runs an event with a setting.
 func play(ctx context.Context, event Event, setting Setting, seed uint64) (*outcome, error) {
 	r := &run{
 		event: event, limits: setting.Limits, chance: rand.New(rand.NewPCG(seed, 0)),

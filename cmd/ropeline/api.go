@@ -52,7 +52,6 @@ func (g *gateway) apiServer(limits config.Limits) *http.Server {
 	}
 }
 
-// adminAPI returns the admin API.
 func (g *gateway) adminAPI() *api.AdminAPI {
 	o := api.AdminOptions{
 		Activities: served{g},

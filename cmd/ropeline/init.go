@@ -171,7 +171,6 @@ func (b *beginning) problem(name string, environ []string, key string) error {
 	return nil // of another answer, which is still to come
 }
 
-// file gives the text.
 func (b *beginning) file() []byte {
 	var text strings.Builder
 	if err := beginningText.Execute(&text, b); err != nil {

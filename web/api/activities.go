@@ -113,7 +113,6 @@ func (a *AdminAPI) list(c *call) (any, error) {
 	return answer, nil
 }
 
-// read answers with one activity.
 func (a *AdminAPI) read(c *call, o Offered) (any, error) {
 	tag(c.answer, o.Activity)
 	return activityOf(o, o.Room.Figures()), nil
