@@ -104,7 +104,7 @@ func NewChecker(head Head) *Checker {
 	return &Checker{
 		limits: head.Limits, lives: map[int64]*life{}, sessions: sessions, faults: faults,
 		rules: []rule{
-			&numbers{owners: map[place]int64{}}, &order{turns: turns, faults: faults}, sessions,
+			&numbers{owners: map[place]int64{}, unsure: map[int64]Micros{}}, &order{turns: turns, faults: faults}, sessions,
 			&rate{turns: turns}, &admissions{shopEnds: head.ShopEnds, sessions: map[place]given{}},
 			&places{limits: head.Limits}, &forgeries{}, &doubt{guests: head.Guests},
 		},

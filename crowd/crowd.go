@@ -8,6 +8,7 @@ import (
 	"context"
 	"iter"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -233,7 +234,7 @@ func (l *loop) errand(v *visitor) *errand {
 	case v.kind == Forge:
 		e.q.cookie, e.number = v.forge(l.Target)
 	case !v.bot:
-		e.q.cookie = v.jar.header()
+		e.q.cookie, e.q.works = v.jar.header(), true
 	}
 	return e
 }
@@ -245,6 +246,9 @@ func (l *loop) work(ctx context.Context) {
 		e.sent = l.now()
 		e.answer = l.Target.ask(ctx, e.q, &buffer)
 		e.took = l.now() - e.sent
+		if e.q.works {
+			e.answer.worked = l.Target.work(ctx, e.answer.status.Work)
+		}
 		l.results <- e
 	}
 }
@@ -288,6 +292,9 @@ func (l *loop) take(e *errand) error {
 			v.used = v.jar.ticket(l.Target.queue)
 		}
 		v.jar.keep(a.cookies)
+		if a.worked != nil {
+			v.jar.keep([]*http.Cookie{a.worked})
+		}
 	}
 	event := Event{
 		Sent: e.sent, Took: e.took, Late: l.standing.Late, Visitor: e.q.visitor, Kind: e.q.kind,

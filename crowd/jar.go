@@ -42,7 +42,7 @@ func (j *jar) header() string { return strings.Join(j.pairs, "; ") }
 // has over HTTPS.
 func (j *jar) ticket(name string) string {
 	for _, p := range j.pairs {
-		if key, value, _ := strings.Cut(strings.TrimPrefix(p, "__Host-"), "="); key == name && value != "" {
+		if key, value, _ := strings.Cut(strings.TrimPrefix(p, hostPrefix), "="); key == name && value != "" {
 			return value
 		}
 	}
@@ -53,6 +53,10 @@ func queueCookie(activity int64) string { return "ropeline-queue-" + strconv.For
 func admissionCookie(activity int64) string {
 	return "ropeline-admission-" + strconv.FormatInt(activity, 10)
 }
+func workCookie(activity int64) string { return "ropeline-work-" + strconv.FormatInt(activity, 10) }
+
+// hostPrefix is what the names of cookies begin with over HTTPS.
+const hostPrefix = "__Host-"
 
 // claims are what a token says. A visitor cannot tell whether they are true.
 type claims struct {

@@ -11,15 +11,21 @@ type numbers struct {
 	findings
 	owners map[place]int64 // the visitor of each number; below 0: of an index of the draw
 	joins  []joined
+	unsure map[int64]Micros // by visitor: its first request to join that may have got it what a later one tells of
 }
 
 type joined struct {
 	place
 	visitor   int64
-	sent, got Micros
+	sent, got Micros // the first request by which the place may have been taken; the answer that told of it
 }
 
 func (r *numbers) see(l *life, e *Event) {
+	if e.Kind == Join && (!e.answered() || e.Unavailable) {
+		if _, known := r.unsure[l.visitor]; !known {
+			r.unsure[l.visitor] = e.Sent
+		}
+	}
 	if !e.answered() || e.Kind == Forge {
 		return
 	}
@@ -45,8 +51,13 @@ func (r *numbers) see(l *life, e *Event) {
 		r.cases++
 		r.owners[p] = l.visitor
 		if e.Kind == Join && e.Index == nil {
-			r.joins = append(r.joins, joined{p, l.visitor, e.Sent, e.Got()})
+			sent := e.Sent
+			if first, ok := r.unsure[l.visitor]; ok {
+				sent = first // the same work, or identity, has the same place again
+			}
+			r.joins = append(r.joins, joined{p, l.visitor, sent, e.Got()})
 		}
+		delete(r.unsure, l.visitor)
 	}
 }
 

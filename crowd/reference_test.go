@@ -30,6 +30,7 @@ type reference struct {
 	lost     float64       // the share of answers that never arrive
 	plan     Plan
 	during   time.Duration
+	work     admission.Work
 
 	loses time.Duration // when the store loses all it has; 0: never
 	ends  time.Duration // when one of the gateways ends, without a word; 0: never
@@ -149,7 +150,7 @@ func (ref reference) run(t *testing.T) (head Head, events []Event) {
 		for i := range ref.gateways {
 			link := &link{Store: store}
 			room, err := admission.OpenRoom(ctx, link, admission.LineID{Tenant: "demo", Activity: activityID}, fmt.Sprint("g", i), admission.Secret("secret"), ring,
-				admission.Settings{Limits: ref.limits, Poll: admission.Poll{Min: time.Second, Max: 10 * time.Second, Budget: 1000}}, zap.NewNop())
+				admission.Settings{Limits: ref.limits, Work: ref.work, Poll: admission.Poll{Min: time.Second, Max: 10 * time.Second, Budget: 1000}}, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -244,6 +245,7 @@ func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
 				})
 			}
 		}},
+		{"work before joining", func(r *reference) { r.work = admission.Work{Bits: 4, Max: 10} }},
 		{"no limit of rate", func(r *reference) { r.limits.RatePerHour = 0 }},
 		{"no limit of capacity", func(r *reference) { r.limits.Capacity = 0 }},
 	} {
@@ -260,6 +262,27 @@ func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Who does not work gets no place, and bots do not: they keep no cookies.
+func TestRun_VisitorsWorkBeforeTheyJoin(t *testing.T) {
+	ref := drop(1)
+	ref.work, ref.lost = admission.Work{Bits: 4, Max: 10}, 0
+	_, events := ref.run(t)
+	asked, inside := map[int64]bool{}, map[int64]bool{}
+	for _, e := range events {
+		switch {
+		case e.Kind == Join && e.State == New && e.Number == 0:
+			asked[e.Visitor] = true
+		case e.Kind == Join && e.State != New && !asked[e.Visitor]:
+			t.Errorf("visitor %d joined with no work: %+v", e.Visitor, e)
+		case e.State == Passed:
+			inside[e.Visitor] = true
+		}
+	}
+	if len(inside) < 50 || len(asked) <= len(inside) {
+		t.Errorf("of %d that were asked to work %d came in, want most, and no bots", len(asked), len(inside))
 	}
 }
 

@@ -235,6 +235,8 @@ type status struct {
 	Unavailable bool   `json:"unavailable"`
 	Code        string `json:"code"`
 
+	Work challenge `json:"work"`
+
 	UpdatedAt time.Time `json:"updated_at"`
 	Claim     int64     `json:"claim_s"`
 }
@@ -254,6 +256,7 @@ type request struct {
 	visitor int64
 	network int
 	cookie  string
+	works   bool // before it joins, where that is asked
 }
 
 // answer is what came of a request.
@@ -263,7 +266,8 @@ type answer struct {
 	status    status // of a gateway that held it
 	fault     string // why there is no answer
 	cookies   []*http.Cookie
-	admission *Session // of the admission token given
+	admission *Session     // of the admission token given
+	worked    *http.Cookie // shows the work that was asked for; nil: none was, or it was not done
 }
 
 // agents are what visitors browse with. They decide nothing; a shop may log
@@ -335,7 +339,7 @@ func (t *Target) answer(kind Kind, got *http.Response, body []byte) answer {
 		if !ok || c.MaxAge < 0 {
 			continue
 		}
-		if strings.TrimPrefix(c.Name, "__Host-") == t.admission {
+		if strings.TrimPrefix(c.Name, hostPrefix) == t.admission {
 			a.admission = token.session()
 		}
 	}

@@ -160,6 +160,8 @@ func (v *visitor) next(t *Target, a answer, now Micros, p *Plan, chance *rand.Ra
 		return v.asks(t), p.Think.draw(chance)
 	case v.stage == inside && v.kind != Poll:
 		return over(sessionEnded)
+	case a.worked != nil:
+		return v.asks(t), 0
 	case a.state == Unread: // the page does not tell: ask
 		return Poll, 0
 	case a.state == Ready || a.state == Admitted || a.status.Lapsed && !a.status.Unavailable:
