@@ -14,9 +14,10 @@ func (r *Room) Arrive(ctx context.Context, visit Visit) Verdict {
 	}
 	// The one place where a store that is away may let someone pass. Who has a
 	// place keeps the ticket, and waits by it again when the store is back.
-	if settings := r.settings.Load(); verdict.Reason == HoldUnavailable && settings.OpenOnFailure && r.view.Load().stale() &&
-		settings.Limits.Mode != ModeHold && settings.Limits.Mode != ModeClosed && r.outage.pass(settings.Limits) {
-		return Verdict{Pass: true, Reason: PassOutage}
+	if verdict.Reason == HoldUnavailable && r.settings.Load().OpenOnFailure {
+		if v := r.view.Load(); v.stale() && r.outage.pass(r.limits(v), v.now()) {
+			return Verdict{Pass: true, Reason: PassOutage}
+		}
 	}
 	return verdict
 }

@@ -16,9 +16,13 @@ type outage struct {
 }
 
 // pass takes one visitor's share of the budget, and reports whether there was
-// one. Without a rate there is no budget to keep to.
-func (o *outage) pass(l Limits) bool {
-	if l.RatePerHour == 0 {
+// one. Without a rate there is no budget to keep to. Whom mode, schedule or stock
+// keep out the outage does not let in.
+func (o *outage) pass(l Limits, at Instant) bool {
+	switch {
+	case l.Mode == ModeHold, l.Mode == ModeClosed, !l.begun(at), l.over(at):
+		return false
+	case l.RatePerHour == 0:
 		return true
 	}
 	o.mu.Lock()

@@ -111,8 +111,8 @@ func (r *Room) Run(ctx context.Context) error {
 
 // limits are those in force, as far as this gateway can know.
 func (r *Room) limits(v *view) Limits {
-	if v.stale() {
-		return r.settings.Load().Limits
+	if v.stale() { // the file may have been loaded anew, what the operator decided last is all there is
+		return v.Overrides.apply(r.settings.Load().Limits)
 	}
 	return v.Limits
 }

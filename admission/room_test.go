@@ -821,6 +821,52 @@ func TestRoom_OutageLetsPassAtTheRateWhereTheAdminChoseSo(t *testing.T) {
 	})
 }
 
+func TestRoom_OutageOpensNothingThatWasNotOpen(t *testing.T) {
+	hour, none := time.Hour, int64(0)
+	for name, c := range map[string]struct {
+		change func(*admission.Limits)
+		decide func(*admission.Overrides)
+		pass   bool
+	}{
+		"open for all":          {change: func(l *admission.Limits) { l.Mode = admission.ModeOpen }, pass: true},
+		"on":                    {pass: true},
+		"held":                  {change: func(l *admission.Limits) { l.Mode = admission.ModeHold }},
+		"closed":                {change: func(l *admission.Limits) { l.Mode = admission.ModeClosed }},
+		"not begun":             {change: func(l *admission.Limits) { l.StartAt = time.Now().Add(hour) }},
+		"over":                  {change: func(l *admission.Limits) { l.EndAt = time.Now().Add(-hour) }},
+		"sold out":              {change: func(l *admission.Limits) { l.Stock.Counted = true }},
+		"paused":                {decide: func(o *admission.Overrides) { o.Mode = admission.ModeHold }},
+		"open for all, paused":  {change: func(l *admission.Limits) { l.Mode = admission.ModeOpen }, decide: func(o *admission.Overrides) { o.Mode = admission.ModeHold }},
+		"said to be sold out":   {decide: func(o *admission.Overrides) { o.Left = &none }},
+		"put off":               {decide: func(o *admission.Overrides) { later := time.Now().Add(hour); o.StartAt = &later }},
+		"held, and then opened": {change: func(l *admission.Limits) { l.Mode = admission.ModeHold }, decide: func(o *admission.Overrides) { o.Mode = admission.ModeAuto }, pass: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limits := demoLimits()
+				if c.change != nil {
+					c.change(&limits)
+				}
+				open := settings(limits)
+				open.OpenOnFailure = true
+				store := &away{Store: admission.NewMemory(nil)}
+				room := runRoomWith(t, store, newRing(t, admission.NewKey()), open)
+				if c.decide != nil {
+					if err := room.Override(t.Context(), c.decide); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second)
+				store.hung.Store(true)
+				time.Sleep(10 * time.Second)
+				if v := (&browser{room: room}).arrive(); v.Pass != c.pass {
+					t.Errorf("the store is away: %+v, want to pass: %v", v, c.pass)
+				}
+			})
+		})
+	}
+}
+
 func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := demoLimits()
