@@ -84,12 +84,15 @@ func (r *Room) lookInLine(v *view, visit Visit, now Instant) Verdict {
 	return verdict
 }
 
-// resigned is a queue ticket anew, where much of its life is gone or its key is
-// to go; else none.
+// resigned is a queue ticket anew, where much of its life is gone, the end was
+// put off, or its key is to go; else none.
 func (r *Room) resigned(t *ticket, v *view, now Instant) Ticket {
-	end := r.queueTicketEnd(v.Limits, now)
+	end, late := r.queueTicketEnd(v.Limits, now), resignAfter
+	if !v.Limits.EndAt.IsZero() { // it does not move by itself
+		late = time.Second
+	}
 	known := !t.indexed || t.drawn == v.Drawn || t.epoch != v.Epoch // what a store may lose, the ticket tells
-	if known && end.Sub(t.expires) <= resignAfter && t.kid == r.ring.Load().keys[0].id {
+	if known && end.Sub(t.expires) < late && t.kid == r.ring.Load().keys[0].id {
 		return Ticket{}
 	}
 	renewed := *t

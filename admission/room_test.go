@@ -551,6 +551,34 @@ func TestRoom_AFullLineSaysSoAndTakesWhoComesLater(t *testing.T) {
 	})
 }
 
+func TestRoom_AnEndThatIsPutOffCostsNoOneThePlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.EndAt, limits.RatePerHour = time.Now().Add(time.Hour), 1
+		limits.Idle, limits.Max = 3*time.Hour, 3*time.Hour
+		room := openRoom(t, limits)
+		inside, waiting := &browser{room: room}, &browser{room: room}
+		inside.settleIn()
+		place := waiting.arrive().Status.Number
+		time.Sleep(50 * time.Minute)
+		later := limits.EndAt.Add(2 * time.Hour)
+		if err := room.Override(t.Context(), func(o *admission.Overrides) { o.EndAt = &later }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if v := waiting.peek(); v.Queue.Token == "" || v.Queue.Expires.Before(later) {
+			t.Errorf("the end was put off: %+v, want a ticket that is good until then", v.Queue)
+		}
+		if v := waiting.peek(); v.Queue.Token != "" {
+			t.Error("a ticket was signed anew though nothing changed since")
+		}
+		time.Sleep(time.Hour)
+		if s := waiting.peek().Status; s.Number != place || place == 0 {
+			t.Errorf("past the first end: %+v, want number %d", s, place)
+		}
+	})
+}
+
 func TestRoom_SoldOutIsToldToAllWhoWaitAndMayBeTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := demoLimits()
