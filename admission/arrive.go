@@ -176,7 +176,7 @@ func (r *Room) take(ctx context.Context, visitor string, visit Visit, challenge 
 			return place, nil, err
 		}
 		t := &ticket{
-			line: r.id, visitor: place.Visitor, number: place.Number, epoch: r.floor.Load().Epoch,
+			line: r.id, visitor: place.Visitor, number: place.Number, epoch: place.epoch,
 			signed: now, expires: r.queueTicketEnd(limits, now), kid: r.ring.Load().keys[0].id,
 		}
 		if place.Indexed {

@@ -51,6 +51,9 @@ func (r *Room) join(ctx context.Context, newcomers []Newcomer) ([]Place, error) 
 	}
 	r.lift(head.Floor)
 	r.joined.Store(&head)
+	for i := range places { // a reset may be heard of before they are handed out
+		places[i].epoch = head.Epoch
+	}
 	r.noteJoins(head, newcomers, places)
 	return places, nil
 }

@@ -651,6 +651,45 @@ func TestRoom_ResetMakesEveryoneNewButWhoIsInside(t *testing.T) {
 	})
 }
 
+// lateAnswers has something happen between a join and its answer.
+type lateAnswers struct {
+	admission.Store
+	meanwhile func() // nil: nothing
+}
+
+func (l *lateAnswers) Join(ctx context.Context, call admission.Call, batch string, n []admission.Newcomer) (admission.Head, []admission.Place, error) {
+	head, places, err := l.Store.Join(ctx, call, batch, n)
+	if l.meanwhile != nil {
+		l.meanwhile()
+	}
+	return head, places, err
+}
+
+func TestRoom_AResetDuringAJoinGivesNoNumberTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.RatePerHour = 1
+		store := &lateAnswers{Store: admission.NewMemory(nil)}
+		room := runRoom(t, store, newRing(t, admission.NewKey()), limits)
+		(&browser{room: room}).arrive()
+		store.meanwhile = func() {
+			if err := room.Reset(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		early := &browser{room: room}
+		early.arrive()
+		store.meanwhile = nil
+		for range 2 {
+			(&browser{room: room}).arrive()
+		}
+		time.Sleep(time.Second)
+		if s := early.peek().Status; s.State != admission.StateNew {
+			t.Errorf("a number of before the reset is told as %+v, want to be new", s)
+		}
+	})
+}
+
 // away is a store that can be cut off, or put in the place of another that
 // lost everything.
 type away struct {

@@ -301,6 +301,8 @@ type Place struct {
 	Spent      bool
 
 	Admission Admission
+
+	epoch int64 // of Number; the room's own note
 }
 
 // Admission is a session as the store keeps it.
