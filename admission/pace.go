@@ -34,7 +34,7 @@ const (
 func (p pace) observe(h Head) pace {
 	last := p.last
 	p.last = h
-	if last.Now == 0 || h.Epoch != last.Epoch {
+	if last.Now == 0 || h.Epoch != last.Epoch || h.Born != last.Born || h.Settling { // what a line counts that lost data is less
 		return p
 	}
 	if another(h.Limits.RatePerHour, p.rate) || h.Limits.Capacity != last.Limits.Capacity {

@@ -103,3 +103,26 @@ func TestPoll_SoonNearTheFrontSeldomFarBack(t *testing.T) {
 		t.Errorf("near the front: ask after %s, far back: %s", near, far)
 	}
 }
+
+// What a line that lost its data counts begins anew, or further back.
+func TestPace_ALossIsNoFlow(t *testing.T) {
+	limits := Limits{Capacity: 100}
+	p := runPace(limits, 2, 100, 5*time.Minute)
+	before := p.wait(400, 100)
+	h := p.last
+	for _, loss := range []Head{
+		{Now: h.Now.Add(Tick), Floor: Floor{Epoch: 1}, Born: h.Now.Add(Tick), Settling: true, Limits: limits},
+		{Now: h.Now.Add(Tick), Floor: Floor{Epoch: 1}, Turned: h.Turned - 50, Waiting: 950, Settling: true, Limits: limits, Sessions: 100},
+	} {
+		whole := h
+		whole.Now, whole.Born = loss.Now.Add(settleTime), loss.Now.Add(settleTime)
+		whole.Turned, whole.Issued = loss.Turned, h.Issued+leap
+		lost := p
+		for _, h := range []Head{loss, whole} {
+			lost = lost.observe(h)
+		}
+		if after := lost.wait(400, 100); after != before {
+			t.Errorf("after a loss: %+v, want %+v", after, before)
+		}
+	}
+}
