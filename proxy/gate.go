@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/ropeline/ropeline/admission"
 	"github.com/ropeline/ropeline/visitor"
@@ -191,7 +192,7 @@ func (x *exchange) walk(r *http.Request) {
 		return
 	}
 	name, ok := hostName(r.Host)
-	if !ok || r.URL.Opaque != "" || r.URL.User != nil {
+	if !ok || r.URL.Opaque != "" || r.URL.User != nil || strings.IndexByte(r.URL.RawQuery, ' ') >= 0 { // as HTTP/2 lets it come
 		x.refuse(r, faultRequest)
 		return
 	}
@@ -349,9 +350,11 @@ func (t *Table) own(r *http.Request) http.Handler {
 
 // refusedMethod reports whether a method is one that no shop needs: CONNECT
 // would make a tunnel of us, and TRACE shows our headers to its sender.
-// Methods are compared as the most careless server would.
+// Methods are compared as the most careless server would. HTTP/2 has room for
+// what is none at all, such as "GET /drop HTTP/1.1", which would be read as a
+// request line of its own where the method stands.
 func refusedMethod(m string) bool {
-	return strings.EqualFold(m, "CONNECT") || strings.EqualFold(m, "TRACE") || strings.EqualFold(m, "TRACK")
+	return !httpguts.ValidHeaderFieldName(m) || strings.EqualFold(m, "CONNECT") || strings.EqualFold(m, "TRACE") || strings.EqualFold(m, "TRACK")
 }
 
 // defaultPaths pass the gate: what machines ask for on a visitor's or an

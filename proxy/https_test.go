@@ -361,6 +361,48 @@ func (w *wire) await(sought func(http2.Frame) bool) error {
 	}
 }
 
+// A method or a query with a space in it would write a request line of its own
+// for the shop, past the gate that read another.
+func TestHTTP2_WhatNoRequestLineHoldsIsRefused(t *testing.T) {
+	https, roots := secured(t)
+	g := open(t, openShop(t, nil).URL, https)
+	c := g.http2(roots)
+	fields := hpack.NewDecoder(4096, nil)
+	for i, tt := range []struct{ method, path, status string }{
+		{"GET", "/about", "200"},
+		{"GET /drop HTTP/1.1", "/about", "405"},
+		{"GET ", "/about", "405"},
+		{"GÉT", "/about", "405"},
+		{"GET", "/about?a HTTP/1.0", "400"},
+	} {
+		id := uint32(2*i + 1)
+		if err := c.ask(id, tt.method, tt.path, true); err != nil {
+			t.Fatal(err)
+		}
+		var status string
+		if err := c.await(func(f http2.Frame) bool {
+			h, ok := f.(*http2.HeadersFrame)
+			if !ok || h.StreamID != id {
+				return false
+			}
+			all, err := fields.DecodeFull(h.HeaderBlockFragment())
+			if err != nil {
+				t.Fatal(err)
+			}
+			status = all[0].Value
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if status != tt.status {
+			t.Errorf("%q %q: got %s, want %s", tt.method, tt.path, status, tt.status)
+		}
+	}
+	if asked := g.count("ropeline_upstream_duration_seconds", "shop"); asked != 1 {
+		t.Errorf("the shop was asked %v times, want once", asked)
+	}
+}
+
 func TestHTTP2_ReaderWhoTakesNothingIsLeft(t *testing.T) {
 	ended := make(chan struct{})
 	shop := openShop(t, func(w http.ResponseWriter, r *http.Request) {
