@@ -51,6 +51,8 @@ type pipe struct {
 	age     int
 	again   bool // it was used before
 	used    time.Time
+	look    func(fd uintptr) // tells by quiet whether nothing has come; made but once
+	quiet   bool
 
 	// Of the request that it belongs to.
 	ctx   context.Context
@@ -77,6 +79,11 @@ func newPipe(conn net.Conn, age int) (*pipe, error) {
 	}
 	c := &pipe{Conn: conn, raw: raw, age: age}
 	c.answers = bufio.NewReaderSize(c, pipeBuffer)
+	var more [1]byte
+	c.look = func(fd uintptr) {
+		_, err := syscall.Read(int(fd), more[:]) // it does not block
+		c.quiet = err == syscall.EAGAIN
+	}
 	c.try = func(fd uintptr) bool {
 		if c.tried {
 			return true
@@ -152,18 +159,13 @@ const (
 	// calm is for how long an answer is waited for before it matters whether the
 	// request has ended.
 	calm = 50 * time.Millisecond
-
-	// fresh is how long after its last answer a connection is taken to be as it
-	// was. Servers close unused ones after seconds; that the one seldom does so
-	// sooner costs a safe request a second attempt, and nothing else.
-	fresh = 100 * time.Millisecond
 )
 
 // RoundTrip sends a request and returns its answer, whose body must be closed.
 func (d *direct) RoundTrip(out *http.Request) (*http.Response, error) {
 	safe := out.Method == http.MethodGet || out.Method == http.MethodHead || out.Method == http.MethodOptions
 	for {
-		c, err := d.connect(out, safe)
+		c, err := d.connect(out)
 		if err != nil {
 			return nil, err
 		}
@@ -193,13 +195,13 @@ var longAgo = time.Unix(1, 0)
 
 // connect returns a connection: one that was used before, if the server keeps
 // it, else a new one.
-func (d *direct) connect(out *http.Request, safe bool) (*pipe, error) {
+func (d *direct) connect(out *http.Request) (*pipe, error) {
 	for {
 		c := d.take()
 		if c == nil {
 			break
 		}
-		if safe && time.Since(c.used) < fresh || c.open() {
+		if c.open() {
 			return c, nil
 		}
 		c.Close()
@@ -219,13 +221,11 @@ func hostPort(u *url.URL) string {
 }
 
 // open reports whether nothing has come on an unused connection: neither its
-// end nor an answer that nobody asked for.
+// end nor an answer that nobody asked for, such as what was left of one whose
+// length was wrong. However short it was unused: the next visitor would get it.
 func (c *pipe) open() bool {
-	var got error
-	err := c.raw.Control(func(fd uintptr) {
-		_, got = syscall.Read(int(fd), make([]byte, 1)) // it does not block
-	})
-	return err == nil && got == syscall.EAGAIN
+	c.quiet = false
+	return c.raw.Control(c.look) == nil && c.quiet
 }
 
 // ask writes a request and reads the headers of its answer.

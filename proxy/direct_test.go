@@ -129,6 +129,7 @@ func TestDirect_AnswersEndInWaysThatKeepTheConnectionAndWaysThatDoNot(t *testing
 		// which may be another visitor's.
 		{"with more than was asked for", "GET", hello(asked{}) + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen", "hello", false},
 		{"with more than HEAD has", "HEAD", hello(asked{}), "", false},
+		{"with more than was asked for, beyond the buffer", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + strings.Repeat("x", 70000) + hello(asked{}), strings.Repeat("x", 70000), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openWordShop(t, func(asked) string { return c.answer })
@@ -167,7 +168,6 @@ func TestDirect_AnAnswerThatNobodyAskedForIsThrownAway(t *testing.T) {
 	io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen")
 	c := d.take()
 	waitClosed(t, c) // the words have arrived
-	c.used = time.Time{}
 	d.mu.Lock()
 	d.unused = append(d.unused, c)
 	d.mu.Unlock()
