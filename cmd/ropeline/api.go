@@ -6,10 +6,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/config"
 	"github.com/ropeline/ropeline/visitor"
 	"github.com/ropeline/ropeline/web/api"
+	"github.com/ropeline/ropeline/web/console"
 )
 
 // queueAPI returns the queue API, without a prefix.
@@ -49,6 +53,22 @@ func (g *gateway) apiServer(limits config.Limits) *http.Server {
 		Handler:           visitor.Handler(proxies, g.queue),
 		ReadHeaderTimeout: limits.HeaderTimeout, ReadTimeout: 2 * limits.HeaderTimeout, WriteTimeout: 30 * time.Second,
 		IdleTimeout: limits.IdleTimeout, MaxHeaderBytes: int(limits.HeaderBytes),
+	}
+}
+
+// adminServer serves operators and machines.
+func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Registry) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", g.health.ServeHealth)
+	mux.HandleFunc("GET /livez", g.health.ServeLive)
+	mux.HandleFunc("GET /readyz", g.health.ServeReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("/api/", operators)
+	mux.Handle("/", console.New(operators))
+	return &http.Server{
+		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 75 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 }
 

@@ -3,25 +3,18 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
-	"math"
-	"net"
 	"net/http"
-	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -34,13 +27,8 @@ import (
 	"github.com/ropeline/ropeline/proxy"
 	"github.com/ropeline/ropeline/waitpage"
 	"github.com/ropeline/ropeline/web/api"
-	"github.com/ropeline/ropeline/web/console"
 	"github.com/ropeline/ropeline/webhook"
 )
-
-// lookEvery is how often the file is looked at for a change. It takes two
-// looks to believe one.
-const lookEvery = time.Second
 
 func gatewayCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
@@ -108,28 +96,6 @@ type gateway struct {
 	keys    []admission.Key // those of the store, where the file names none
 }
 
-// gcPercent is how much a gateway's heap may grow between two collections. Its
-// live heap is a few megabytes and each request makes garbage, so at Go's own
-// 100 it would collect dozens of times a second. GOGC overrides it.
-const gcPercent = 400
-
-// memoryShare is the part of a container's memory at which the collector works
-// harder; the kernel, buffers and stacks of C need the rest. GOMEMLIMIT, or
-// AUTOMEMLIMIT for another share, override it.
-const memoryShare = .9
-
-// limitMemory keeps the heap within the memory of the control group that the
-// process is in, as containers have one.
-func limitMemory(log *zap.Logger) {
-	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
-	switch {
-	case err != nil: // another system, or a layout of groups that nobody knows
-		log.Debug("memory limit not found", zap.Error(err))
-	case limit < math.MaxInt64:
-		log.Info("memory limited", zap.Int64("bytes", limit))
-	}
-}
-
 // serve runs a gateway until ctx ends or a signal comes.
 func serve(ctx context.Context, path string, environ []string, loaded *config.Config, logTo io.Writer) error {
 	level, err := zap.ParseAtomicLevel(loaded.Log.Level)
@@ -137,48 +103,20 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		return fmt.Errorf("log.level: %w", err)
 	}
 	log := newLog(logTo, level, loaded.Log.Format)
-	if variable(environ, "GOGC", "") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	limitMemory(log)
+	tuneCollector(environ, log)
 	defer log.Sync() // standard error has nothing to flush; a file might
 	for _, w := range loaded.Warnings {
 		log.Warn("config", zap.String("warning", w.String()))
 	}
 
-	passed, err := passedSockets()
-	if err != nil {
-		return err
-	}
-	public, err := passed.listen("http", loaded.Listen.HTTP)
-	if err != nil {
-		return err
-	}
-	defer public.Close()
-	var secure, admin, queue net.Listener
-	for _, l := range []struct {
-		name, address string
-		to            *net.Listener
-	}{{"https", loaded.Listen.HTTPS, &secure}, {"admin", loaded.Listen.Admin, &admin}, {"api", loaded.Listen.API, &queue}} {
-		if l.address == "" {
-			continue
-		}
-		if *l.to, err = passed.listen(l.name, l.address); err != nil {
-			return err
-		}
-		defer (*l.to).Close()
-	}
-	if err := passed.rest(); err != nil {
-		return err
-	}
-	var quic net.PacketConn // stays nil, and no interface to a nil
 	if loaded.Listen.HTTP3 {
 		// What quic-go has to say to operators it says to the standard log.
 		defer zap.RedirectStdLog(log.Named("quic"))()
-		if quic, err = listenPackets(secure.Addr()); err != nil {
-			return err
-		}
-		defer quic.Close()
+	}
+	var on listeners
+	defer on.close()
+	if err := on.open(loaded.Listen); err != nil {
+		return err
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -211,8 +149,8 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		}
 		defer closeRecord() // it takes what the rooms have to tell to their end
 	}
-	if secure != nil {
-		if g.certificates, err = openCertificates(loaded, kept.vault, secret, public.Addr(), secure.Addr(), log); err != nil {
+	if on.secure != nil {
+		if g.certificates, err = openCertificates(loaded, kept.vault, secret, on.public.Addr(), on.secure.Addr(), log); err != nil {
 			return err
 		}
 		metrics.MustRegister(certificateMetrics{g.certificates.ends})
@@ -240,41 +178,18 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 		return err
 	}
 	var https *proxy.HTTPS
-	if secure != nil {
-		https = g.certificates.https(secure, quic, loaded.TLS)
+	if on.secure != nil {
+		https = g.certificates.https(on.secure, on.quic, loaded.TLS)
 	}
-	return g.run(ctx, loaded, public, https, admin, queue, metrics)
+	return g.run(ctx, loaded, on, https, metrics)
 }
 
 // bodyIdle is how long a visitor may pause while sending a body or reading an
 // answer.
 const bodyIdle = 60 * time.Second
 
-func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s: %s is in use by another process", key, address)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	return l, nil
-}
-
-// listenPackets listens on the UDP port of the HTTPS listener.
-func listenPackets(https net.Addr) (net.PacketConn, error) {
-	conn, err := net.ListenPacket("udp", https.String())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("listen.http3: UDP %s is in use by another process", https)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen.http3: %w", err)
-	}
-	return conn, nil
-}
-
 // run serves until ctx ends, a signal comes, or a part fails; then it drains.
-func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Listener, https *proxy.HTTPS, admin, queue net.Listener, metrics *prometheus.Registry) error {
+func (g *gateway) run(ctx context.Context, loaded *config.Config, on listeners, https *proxy.HTTPS, metrics *prometheus.Registry) error {
 	stopping, stopSignals := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stopSignals()
 	roomsEnd, endRooms := context.WithCancel(context.WithoutCancel(ctx))
@@ -284,15 +199,15 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	roomsDone := make(chan struct{})
 	go func() { defer close(roomsDone); _ = g.rooms.Run(roomsEnd) }()
 
-	if admin != nil {
+	if on.admin != nil {
 		operators := g.adminAPI()
-		parts.Go(func() error { return serveUntil(roomsEnd, "admin", g.adminServer(operators, metrics), admin) })
+		parts.Go(func() error { return serveUntil(roomsEnd, "admin", g.adminServer(operators, metrics), on.admin) })
 		parts.Go(func() error { return operators.Run(roomsEnd) })
-		g.log.Info("listening", zap.String("listener", "admin"), zap.Stringer("address", admin.Addr()))
+		g.log.Info("listening", zap.String("listener", "admin"), zap.Stringer("address", on.admin.Addr()))
 	}
-	if queue != nil {
-		parts.Go(func() error { return serveUntil(roomsEnd, "api", g.apiServer(loaded.Limits), queue) })
-		g.log.Info("listening", zap.String("listener", "api"), zap.Stringer("address", queue.Addr()))
+	if on.queue != nil {
+		parts.Go(func() error { return serveUntil(roomsEnd, "api", g.apiServer(loaded.Limits), on.queue) })
+		g.log.Info("listening", zap.String("listener", "api"), zap.Stringer("address", on.queue.Addr()))
 	}
 	server := proxy.NewServer(g.front, proxy.ServerOptions{
 		HeaderBytes:   int(loaded.Limits.HeaderBytes),
@@ -308,7 +223,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	})
 	parts.Go(func() error {
 		defer endRooms() // they pace until the last request is answered
-		return server.Serve(stopping, public)
+		return server.Serve(stopping, on.public)
 	})
 	if https != nil {
 		// Until the last request is answered: a CA may ask meanwhile.
@@ -316,7 +231,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 		g.log.Info("listening", zap.String("listener", "https"), zap.Stringer("address", https.Listener.Addr()), zap.Bool("http3", https.QUIC != nil))
 	}
 	parts.Go(func() error { return g.reloadOnDemand(stopping) })
-	parts.Go(func() error { return g.watchdog(roomsEnd, admin) })
+	parts.Go(func() error { return g.watchdog(roomsEnd, on.admin) })
 	parts.Go(func() error { return g.shareKeys(stopping) })
 	parts.Go(func() error { return g.webhooks.Run(roomsEnd) })
 	if g.catalog != nil {
@@ -325,7 +240,7 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 		})
 	}
 	g.health.Ready(true)
-	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", public.Addr()), zap.String("version", version()))
+	g.log.Info("listening", zap.String("listener", "http"), zap.Stringer("address", on.public.Addr()), zap.String("version", version()))
 	g.notify(daemon.SdNotifyReady)
 
 	context.AfterFunc(stopping, func() {
@@ -339,76 +254,4 @@ func (g *gateway) run(ctx context.Context, loaded *config.Config, public net.Lis
 	<-roomsDone
 	g.log.Info("stopped", zap.Error(err))
 	return err
-}
-
-// adminServer serves operators and machines.
-func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Registry) *http.Server {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", g.health.ServeHealth)
-	mux.HandleFunc("GET /livez", g.health.ServeLive)
-	mux.HandleFunc("GET /readyz", g.health.ServeReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.Handle("/api/", operators)
-	mux.Handle("/", console.New(operators))
-	return &http.Server{
-		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: 75 * time.Second, MaxHeaderBytes: 16 << 10,
-	}
-}
-
-// drainTime is how long a listener beside the public one may go on answering
-// when it is to end.
-const drainTime = 2 * time.Second
-
-// serveUntil serves a listener until ctx ends, and what is under way a little
-// longer.
-func serveUntil(ctx context.Context, name string, server *http.Server, l net.Listener) error {
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-		defer cancel()
-		if server.Shutdown(ending) != nil {
-			_ = server.Close() // what is left is cut
-		}
-	})
-	err := server.Serve(l)
-	if stop() { // it failed by itself
-		return fmt.Errorf("%s listener: %w", name, err)
-	}
-	<-ended
-	return nil
-}
-
-// reloadOnDemand loads the file again on SIGHUP and when it changes, until ctx
-// ends.
-func (g *gateway) reloadOnDemand(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	changes := make(chan struct{}, 1)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		config.Watch(ctx, g.path, lookEvery, func() {
-			select {
-			case changes <- struct{}{}:
-			default:
-			}
-		})
-	}()
-	defer func() { <-watched }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hangups:
-			g.notify(daemon.SdNotifyReloading)
-			_ = g.reload(ctx, "signal") // the log has said why not
-			g.notify(daemon.SdNotifyReady)
-		case <-changes:
-			_ = g.reload(ctx, "file")
-		}
-	}
 }

@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -18,6 +23,42 @@ import (
 	"github.com/ropeline/ropeline/waitpage"
 	"github.com/ropeline/ropeline/web/api"
 )
+
+// lookEvery is how often the file is looked at for a change. It takes two
+// looks to believe one.
+const lookEvery = time.Second
+
+// reloadOnDemand loads the file again on SIGHUP and when it changes, until ctx
+// ends.
+func (g *gateway) reloadOnDemand(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	changes := make(chan struct{}, 1)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		config.Watch(ctx, g.path, lookEvery, func() {
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	defer func() { <-watched }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			g.notify(daemon.SdNotifyReloading)
+			_ = g.reload(ctx, "signal") // the log has said why not
+			g.notify(daemon.SdNotifyReady)
+		case <-changes:
+			_ = g.reload(ctx, "file")
+		}
+	}
+}
 
 // reload loads the file again. If anything in it is wrong, or needs a restart,
 // the old one stays in force whole and the log says why, as the error does.
