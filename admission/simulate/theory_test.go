@@ -55,9 +55,9 @@ func TestRun_WaitsAsMMcWhereCapacityAloneHolds(t *testing.T) {
 	const (
 		seats = 20
 		stay  = 20 * time.Second
-		hours = 30
+		hours = 15
 	)
-	for _, load := range []float64{.7, .8} {
+	for _, load := range []float64{.6, .7} {
 		event := Event{
 			Demand: []Stretch{{hours * time.Hour, int64(load * seats / stay.Seconds() * hours * 3600), Even}}, For: (hours + 10) * time.Hour,
 			Crowd: Crowd{Stay: stay, Spread: Exponential, Ends: 1},
@@ -79,7 +79,7 @@ func TestRun_WaitsAsMMcWhereCapacityAloneHolds(t *testing.T) {
 // A rate alone is a server that needs as long for everyone: M/D/1.
 func TestRun_WaitsAsMD1WhereTheRateAloneHolds(t *testing.T) {
 	t.Parallel()
-	const hours = 20
+	const hours = 10
 	for _, load := range []float64{.5, .8} {
 		const perSecond = .4 // of the server; its time is ten whole ticks
 		event := Event{
