@@ -4,8 +4,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
@@ -491,6 +493,9 @@ const maxBytes = 4 << 20
 // no Config. A Config may carry Warnings.
 func Load(path string, environ []string) (*Config, error) {
 	data, err := readFile(path, maxBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; ropeline init writes one, and --config names another", err)
+	}
 	if err != nil {
 		return nil, Problems{{File: path, Line: 1, Column: 1, What: err.Error()}}
 	}

@@ -125,7 +125,7 @@ func TestLoad_QuickstartShowsEveryAvailableKey(t *testing.T) {
 
 func TestLoad_MissingFile(t *testing.T) {
 	_, err := Load("no-such-folder/ropeline.yaml", nil)
-	if got, want := fmt.Sprint(err), "no-such-folder/ropeline.yaml:1:1: no such file or directory"; got != want {
+	if got, want := fmt.Sprint(err), "no-such-folder/ropeline.yaml:1:1: no such file or directory; ropeline init writes one, and --config names another"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

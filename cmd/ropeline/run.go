@@ -27,6 +27,9 @@ type exit struct {
 func (e exit) Error() string { return e.err.Error() }
 func (e exit) Unwrap() error { return e.err }
 
+// misuse is a flag that a command does not have, or has otherwise.
+type misuse struct{ error }
+
 // run is the whole program, for main and for tests: it returns the exit
 // status. What a person reads goes to out, what went wrong to errs.
 func run(ctx context.Context, args, environ []string, out, errs io.Writer) int {
@@ -34,12 +37,23 @@ func run(ctx context.Context, args, environ []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(errs, "ropeline:", err)
+	if misused(err) && cmd.HasParent() {
+		fmt.Fprintf(errs, "usage: %s; %s --help tells more\n", useLine(cmd), cmd.CommandPath())
+	}
 	return exitStatus(err)
+}
+
+// misused tells whether err is about how a command was called, as far as that
+// can be seen without running it.
+func misused(err error) bool {
+	var flag misuse
+	return errors.As(err, &flag) || // cobra has no type for what follows
+		strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "accepts ")
 }
 
 func exitStatus(err error) int {
@@ -47,8 +61,8 @@ func exitStatus(err error) int {
 	switch {
 	case errors.As(err, &chosen):
 		return chosen.status
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "accepts "):
-		return exitUsage // cobra has no type for these
+	case misused(err):
+		return exitUsage
 	}
 	return exitRefused
 }
@@ -67,21 +81,34 @@ gateway it talks to does not answer.`,
 		Example: `  ropeline init --shop http://127.0.0.1:9000 --path /drop
   ropeline validate
   ropeline run`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                       known,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return exit{exitUsage, errors.New("name a command; ropeline --help lists them")}
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit{exitUsage, err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	root.AddCommand(
 		initCommand(environ), validateCommand(environ), previewCommand(environ), simulateCommand(environ), gatewayCommand(environ), healthcheckCommand(environ),
 		statusCommand(environ), pauseCommand(environ), resumeCommand(environ), resetCommand(environ), eraseCommand(environ), reloadCommand(environ), drawCommand(environ),
 		loadtestCommand(environ), tokenCommand(environ), completionCommand(), manCommand(), versionCommand(),
 	)
 	return root
+}
+
+// known refuses what is no command, and names the one that may be meant.
+func known(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+		return fmt.Errorf("unknown command %q; did you mean %s?", args[0], like[0])
+	}
+	return fmt.Errorf("unknown command %q; ropeline --help lists them", args[0])
 }
 
 // variable returns a variable of an environment in the form of os.Environ, or

@@ -47,7 +47,11 @@ func TestRun_ExitStatusTellsWhatWentWrong(t *testing.T) {
 	}{
 		{[]string{}, exitUsage, "--help"},
 		{[]string{"--help"}, exitOK, "healthcheck"},
-		{[]string{"opne"}, exitUsage, `"opne"`},
+		{[]string{"opne"}, exitUsage, `"opne"; ropeline --help`},
+		{[]string{"stauts"}, exitUsage, `"stauts"; did you mean status?`},
+		{[]string{"pause"}, exitUsage, "usage: ropeline pause ACTIVITY [flags]; ropeline pause --help"},
+		{[]string{"pause", "1", "--loud"}, exitUsage, "usage: ropeline pause ACTIVITY"},
+		{[]string{"draw", "beacon", "1", "2", "3"}, exitUsage, "usage: ropeline draw beacon ACTIVITY VALUE"},
 		{[]string{"version"}, exitOK, "ropeline "},
 		{[]string{"version", "--loud"}, exitUsage, "--loud"},
 		{[]string{"version", "now"}, exitUsage, `"now"`},
