@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -56,9 +57,19 @@ func (r *Room) MakePasses(count int, of Pass) ([]MadePass, error) {
 	return passes, nil
 }
 
+// ErrPassID says that no pass has such an id: it was cut short, or misspelled.
+var ErrPassID = errors.New("this is not the id of a pass")
+
+// passID is the form of an id as MakePasses gives it, by rand.Text.
+var passID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
 // RevokePass has a pass begin no session any more. Who is inside by it stays.
-// An id that was never given is revoked like any other.
+// An id that was never given is revoked like any other, if it has the form of
+// one; else the error is ErrPassID.
 func (r *Room) RevokePass(ctx context.Context, id string) error {
+	if !passID.MatchString(id) {
+		return ErrPassID
+	}
 	spent := Spent{Pass: id, Uses: allUses, Until: r.view.Load().now().Add(longestPass)}
 	head, err := r.store.Spend(ctx, r.call(), []Spent{spent})
 	if err != nil {

@@ -45,7 +45,8 @@ func TestPass_ExitStatusTellsHowItWent(t *testing.T) {
 		want int
 		says string
 	}{
-		{"--activity 123 --revoke ABC", exitOK, "pass ABC is revoked"},
+		{"--activity 123 --revoke MOWQSRJ3NEDNRZU3J23ZX5AVJH", exitOK, "pass MOWQSRJ3NEDNRZU3J23ZX5AVJH is revoked"},
+		{"--activity 123 --revoke ABC", exitRefused, "is not the id of a pass"},
 		{"--activity 124 --until " + until, exitRefused, "ACTIVITY_NOT_FOUND"},
 		{"--activity 123 --until 2020-01-01T00:00:00Z", exitRefused, "until"},
 		{"--activity 123 --uses 0 --until " + until, exitRefused, "uses"},

@@ -79,15 +79,15 @@ func (a *AdminAPI) revokePass(c *call, o Offered) (any, error) {
 	if err := body.read("id", &id, aText); err != nil {
 		return nil, err
 	}
-	if err := line("id", id, 1, 64); err != nil {
-		return nil, err
-	}
 	if err := body.end(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), patienceOfStore)
 	defer cancel()
-	if err := o.Room.RevokePass(ctx, id); err != nil {
+	switch err := o.Room.RevokePass(ctx, id); {
+	case errors.Is(err, admission.ErrPassID):
+		return nil, wrong("id", sayPassID)
+	case err != nil:
 		return nil, lined(err)
 	}
 	revoked := struct {

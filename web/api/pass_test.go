@@ -67,7 +67,7 @@ func TestPasses_AreMadeAndRevoked(t *testing.T) {
 			t.Errorf("%s: %d %s", wrong, got.status, got.text)
 		}
 	}
-	for _, wrong := range []string{`{}`, `{"id":""}`, `{"id":5}`, `{"id":"a\nb"}`, fmt.Sprintf(`{"id":%q}`, strings.Repeat("x", 65))} {
+	for _, wrong := range []string{`{}`, `{"id":""}`, `{"id":5}`, `{"id":"a\nb"}`, fmt.Sprintf(`{"id":%q}`, passes[0].ID[:25]), fmt.Sprintf(`{"id":%q}`, passes[0].ID+"A"), fmt.Sprintf(`{"id":%q}`, strings.ToLower(passes[0].ID))} {
 		if got := staff.ask("POST", revoke, wrong); got.status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", wrong, got.status, got.text)
 		}

@@ -76,6 +76,7 @@ var (
 	sayAssigned    = sentence{"The field %s is chosen by the gateway for tokens with a tenant_id.", "對於帶有 tenant_id 的權杖,欄位 %s 由閘道指定。"}
 	sayWithinYear  = sentence{"The field %s must be a time to come, within 366 days.", "欄位 %s 必須是未來 366 天內的時間。"}
 	sayEither      = sentence{"The field %s stands beside %s: send one of them.", "欄位 %s 與 %s 只能擇一。"}
+	sayPassID      = sentence{"The field %s is not the id of a pass: 26 capital letters and digits.", "欄位 %s 不是通行憑證的編號:應為 26 個大寫字母與數字。"}
 	sayForeign     = sentence{"The field %s is no token of this line.", "欄位 %s 不是此隊伍的權杖。"}
 	sayVersions    = sentence{"The field %s is not the version of If-Match.", "欄位 %s 與 If-Match 的版本不同。"}
 
@@ -125,7 +126,7 @@ var (
 	sayTaken        = sentence{"Another activity has this id, or this sku of the tenant.", "另一個活動已使用此編號,或此租戶的 sku。"}
 	sayNoDraw       = sentence{"This activity has no draw.", "此活動沒有抽籤。"}
 	sayNoSource     = sentence{"The draw names no source of a public value, so it waits for none.", "此抽籤未指定公開數值的來源,不需要輸入。"}
-	sayTooEarly     = sentence{"The start has not come: the value can be entered after it.", "活動尚未開始,開始後才能輸入此數值。"}
+	sayTooEarly     = sentence{"The draw is not closed yet: the value can be entered some seconds after the start.", "抽籤尚未截止,活動開始數秒後才能輸入此數值。"}
 	sayOtherBeacon  = sentence{"Another value was entered before, and stays.", "先前已輸入另一個數值,不可更改。"}
 	sayNoReload     = sentence{"The configuration was not loaded; the old one stays in force.", "設定未載入,沿用原有設定。"}
 )
