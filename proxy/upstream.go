@@ -323,7 +323,12 @@ func (u *Upstream) ask(out *http.Request) (*http.Response, error) {
 		x.join(m)
 		out.URL.Scheme, out.URL.Host = m.scheme, m.host
 		var res *http.Response
-		if res, err = m.link.RoundTrip(out); err == nil {
+		res, err = m.link.RoundTrip(out)
+		if err == nil && res.StatusCode < 100 { // which net/http reads and would panic to write
+			res.Body.Close()
+			err = fmt.Errorf("%03d is no status", res.StatusCode)
+		}
+		if err == nil {
 			x.body.taken()
 			m.answered()
 			return res, nil

@@ -656,6 +656,7 @@ func TestFault_OfUpstreams(t *testing.T) {
 		{reasonReset, "http://" + openRaw(t, ""), 502},
 		{reasonTLS, selfSigned.URL, 502},
 		{reasonProtocol, "http://" + openRaw(t, "SSH-2.0-OpenSSH_9.2\r\n\r\n"), 502},
+		{reasonProtocol, "http://" + openRaw(t, "HTTP/1.1 099 None\r\nContent-Length: 0\r\n\r\n"), 502},
 		{reasonProtocol, "http://" + openRaw(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", maxAnswerHeader+1)+"\r\n\r\n"), 502},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
