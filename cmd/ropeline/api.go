@@ -53,6 +53,7 @@ func (g *gateway) apiServer(limits config.Limits) *http.Server {
 		Handler:           visitor.Handler(proxies, g.queue),
 		ReadHeaderTimeout: limits.HeaderTimeout, ReadTimeout: 2 * limits.HeaderTimeout, WriteTimeout: 30 * time.Second,
 		IdleTimeout: limits.IdleTimeout, MaxHeaderBytes: int(limits.HeaderBytes),
+		ErrorLog: serverLog(g.log),
 	}
 }
 
@@ -69,6 +70,7 @@ func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Regis
 		Handler:           api.Guard(func() []string { return g.current.Load().Admin.Hosts }, mux),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: 75 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog: serverLog(g.log),
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	stdlog "log"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -21,6 +22,16 @@ func newLog(out io.Writer, level zap.AtomicLevel, format string) *zap.Logger {
 		encoder = zapcore.NewConsoleEncoder(as)
 	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level))
+}
+
+// serverLog has what net/http says of a server in the log, as it is of the public
+// listener: that no connection can be taken, above all.
+func serverLog(log *zap.Logger) *stdlog.Logger {
+	std, err := zap.NewStdLogAt(log.Named("http"), zap.WarnLevel)
+	if err != nil {
+		panic(err) // only for a level that zap does not know
+	}
+	return std
 }
 
 // accessLimit is a rate of lines by the second; 0: no limit.
