@@ -153,6 +153,15 @@ func overrides(t *testing.T, open Opener) {
 		}
 	})
 
+	t.Run("ADecidedRateHasTheBurstOfSuchARate", func(t *testing.T) {
+		_, g := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Burst = 1 }))
+		for _, rate := range []int64{0, 1, 60, 7200, 7201, 14400, 14401, admission.MaxRatePerHour} {
+			if got, want := g.override(admission.Overrides{RatePerHour: &rate}).Limits.Burst, admission.Burst(rate); got != want {
+				t.Errorf("the burst of a decided rate of %d/h is %d, want %d", rate, got, want)
+			}
+		}
+	})
+
 	t.Run("ALoweredCapacityEvictsNoOne", func(t *testing.T) {
 		r, g := openRig(t, open(t), with(usual(), func(l *admission.Limits) { l.Burst = 100 }))
 		inside := g.fill(10)

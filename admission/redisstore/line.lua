@@ -549,7 +549,7 @@ local function enforce()
     if S['o_' .. name] > 0 then S[name] = S['o_' .. name] - 1 end
   end
   if S.o_rate > 0 then -- else the rate could not be reached
-    S.burst = max(S.burst, 1, math.ceil(2 * S.rate * TICK / UNIT))
+    S.burst = max(S.burst, 2, math.ceil(2 * S.rate * TICK / UNIT))
   end
   if S.limited == 0 then
     S.limited = 1

@@ -85,7 +85,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"all networks are one", "'throttle:ip:' .. tag .. ':' .. network", "'throttle:ip:' .. tag .. ':'", "throttle/OtherNetworksGoOn"},
 	{"a batch that comes again counts again", "throttle(ARGV[i + 2], false)", "throttle(ARGV[i + 2], true)", "throttle/ABatchThatComesAgainIsAnsweredAlikeAndNotCounted"},
 
-	{"a decided rate is not reached", "S.burst = max(S.burst, 1, math.ceil(2 * S.rate * TICK / UNIT))", "", "override/ARateAboveTheBurstOfTheFilesIsReached"},
+	{"a decided rate is not reached", "S.burst = max(S.burst, 2, math.ceil(2 * S.rate * TICK / UNIT))", "", "override/ARateAboveTheBurstOfTheFilesIsReached"},
 	{"an old decision undoes a new one", "if tonumber(ARGV[10]) > S.o_version then", "if tonumber(ARGV[10]) > 0 then", "override/AMemoryOfAnEarlierDecisionUndoesNothing"},
 	{"a decision undoes one that its maker did not know", "if known >= S.o_version then", "if true then", "override/ADecisionThatDidNotKnowTheLastChangesNothing"},
 	{"a decision after a loss is of an old version", "decide(4, known + 1)", "decide(4, S.o_version + 1)", "override/WhatIsDecidedAfterALossIsNotUndoneByMemories"},
