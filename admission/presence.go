@@ -93,6 +93,25 @@ func (l *line) dropPassed() {
 	}
 }
 
+// dropBelow forgets the blocks below that of a number: a gateway was told that
+// all in them have entered, left or lost their place. What is left of the line
+// may be from before.
+func (l *line) dropBelow(first int64) {
+	index := first >> blockShift
+	if index <= l.off.first {
+		return
+	}
+	for n := range l.turns.items {
+		if n>>blockShift < index {
+			l.dropTurn(n)
+		}
+	}
+	for _, m := range l.maps() {
+		m.drop(index)
+	}
+	l.unwritten.all = true
+}
+
 func (l *line) maps() []*marks {
 	return []*marks{&l.waiting, &l.off, &l.done, &l.heard, &l.heardBefore}
 }

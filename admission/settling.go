@@ -118,6 +118,7 @@ func (l *line) heal(call Call, m Memory) {
 	if call.Floor.Epoch == l.Epoch {
 		l.raise(call.Floor)
 		s.released = max(s.released, m.Released)
+		l.dropBelow(m.First)
 		l.recallDraw(m.Draw)
 		l.recall(m.Pieces, m.Draw.Mapped)
 		s.maps = s.maps || len(m.Pieces) > 0

@@ -370,6 +370,7 @@ type Departure struct {
 // it need be complete.
 type Memory struct {
 	Now      Instant // the line's time, as the gateway reckons it; 0: it knew no such line
+	First    int64   // the lowest number that was kept track of
 	Released int64
 	Seats    int64 // the highest count of seats it was told and that still counts
 	Pieces   []Piece

@@ -177,7 +177,7 @@ func (r *Room) remember(ctx context.Context) error {
 				r.unmark(entries, heard) // this gateway has no numbers yet
 				entries, heard = nil, nil
 			}
-			memory.Released, memory.Pieces = v.Released, slices.Concat(v.pieces(), entries, heard)
+			memory.First, memory.Released, memory.Pieces = v.First, v.Released, slices.Concat(v.pieces(), entries, heard)
 		}
 	}
 	memory.Spent = r.spent.all()

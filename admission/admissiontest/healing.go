@@ -629,6 +629,35 @@ func healing(t *testing.T, open Opener) {
 		}
 	})
 
+	behind("ACopyForgetsWhatNobodyKeepsTrackOf", func(t *testing.T, bench Bench) {
+		const first = 1 << 18
+		r, g := openRig(t, bench, with(usual(), func(l *admission.Limits) { l.Capacity = 3 }))
+		inside := g.fill(3)
+		line := g.wait(6)
+		g.leave(inside[0])
+		r.pass(2 * time.Second)
+		g.wantTurns(line[0])
+		restore := bench.Keep()
+		g.floor.Issued = first + 10
+		restore()
+		r.record.lost()
+		g.mute = true
+		g.release()
+		g.heal(admission.Memory{Now: r.record.now, First: first, Released: first})
+		g.closeTab(line...)
+		r.settle()
+		r.pass(time.Second)
+		if g.read.Waiting != 0 || g.read.Turns != 0 || g.read.Sessions != 2 {
+			t.Fatalf("%d wait, %d have turns and %d are inside; want none, none and two", g.read.Waiting, g.read.Turns, g.read.Sessions)
+		}
+		g.wantKnock(line[0], admission.EntryGone)
+		g.wantKnock(line[1], admission.EntryGone)
+		r.pass(g.limits.Absence) // nobody brought a map
+		if k := g.join(1)[0]; !k.inside() {
+			t.Fatal("a newcomer waits behind no one")
+		}
+	})
+
 	losing("NoSeatIsForgottenBeforeLimitsAreTold", func(t *testing.T, bench Bench) {
 		r, g := openRig(t, bench, with(usual(), func(l *admission.Limits) { l.Capacity = 2 }))
 		g.fill(2)
@@ -694,6 +723,28 @@ func healing(t *testing.T, open Opener) {
 			t.Fatalf("epoch %d after a reset of epoch %d", head.Epoch, line[0].epoch)
 		}
 		g.wantKnock(line[0], admission.EntryGone)
+	})
+
+	// Who entered, left or lost the place long ago has no bit in any map.
+	losing("NumbersThatNobodyKeptTrackOfAreOver", func(t *testing.T, bench Bench) {
+		const first = 1 << 18
+		r, g := openRig(t, bench, full())
+		g.fill(1)
+		g.wait(2)
+		r.tick()
+		r.lose()
+		g.mute = true
+		g.floor.Issued = first + 10
+		g.release()
+		g.heal(admission.Memory{Now: r.record.now, First: first, Released: first, Seats: 1})
+		r.settle()
+		for _, n := range []int64{1, 3, 4096, first - 1} {
+			g.wantKnock(&ticket{visitor: "old", number: n, epoch: 1}, admission.EntryGone)
+		}
+		g.wantKnock(&ticket{visitor: "new", number: first + 5, epoch: 1}, admission.EntryWaiting)
+		if g.release(); g.read.First != first || g.read.Waiting != 1 {
+			t.Fatalf("numbers from %d on are kept track of, and %d wait; want %d and one", g.read.First, g.read.Waiting, first)
+		}
 	})
 
 	losing("NamelessSeatsOfTwoLossesAddUp", func(t *testing.T, bench Bench) {

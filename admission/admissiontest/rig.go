@@ -379,7 +379,7 @@ func (v *reading) claim(n int64) (admission.Instant, bool) {
 
 // memory is what this gateway remembers by an earlier reading.
 func (g *gateway) memory(was reading) admission.Memory {
-	m := admission.Memory{Now: was.Now, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was), Overrides: was.Overrides, Draw: was.Draw}
+	m := admission.Memory{Now: was.Now, First: was.First, Released: was.Released, Seats: was.Seats(), Pieces: pieces(was), Overrides: was.Overrides, Draw: was.Draw}
 	for _, visitor := range keys(g.inside) {
 		a := g.inside[visitor]
 		if until, gone := g.ended[visitor]; gone {

@@ -1,7 +1,7 @@
 -- ARGV: now, released, seats, counts of pieces, sessions and ended; the version
 -- of what the operator decided, and it as decide takes it; key, source, beacon and
--- later of the draw, and whether its places are numbers; the count of passes; then
--- for each piece map, chunk, offset in bytes, bytes; for each session visitor,
+-- later of the draw, and whether its places are numbers; the count of passes; the
+-- lowest number that was kept track of; then for each piece map, chunk, offset in bytes, bytes; for each session visitor,
 -- number, until, max; for each ended visitor, until; for each pass its id, uses and
 -- end. Pieces come done first, then off, then waiting, so that no one who entered
 -- is marked as waiting.
@@ -39,9 +39,10 @@ local function recallDraw(key, source, beacon, later, mapped)
   if mapped == 1 and S.mapped == 0 and S.drawn > 0 then renumber() end
 end
 
-local i = 25
+local i = 26
 if F_EPOCH == S.epoch then
   raise(F_ISSUED, F_DRAWN)
+  dropBelow(tonumber(ARGV[25]))
   local mapped = tonumber(ARGV[23])
   recallDraw(ARGV[19], ARGV[20], ARGV[21], tonumber(ARGV[22]), mapped)
   S.s_released = max(S.s_released, tonumber(ARGV[5]))

@@ -379,6 +379,13 @@ local function keepSteps(now)
   end
 end
 
+local function dropChunk(c)
+  for _, map in ipairs(MAPS) do
+    drop(mapKey(map, c))
+    if READ[map] then call('ZREM', CHANGED, READ[map] .. text(c)) end
+  end
+end
+
 local function dropPassed()
   while (S.first + 1) * CHUNK <= S.lost + 1 do
     local c = S.first
@@ -386,12 +393,23 @@ local function dropPassed()
     for _, n in ipairs(call('ZRANGE', TURNS, 0, -1)) do
       if chunkOf(tonumber(n)) == c then return end
     end
-    for _, map in ipairs(MAPS) do
-      drop(mapKey(map, c))
-      if READ[map] then call('ZREM', CHANGED, READ[map] .. text(c)) end
-    end
+    dropChunk(c)
     S.first = c + 1
   end
+end
+
+-- dropBelow forgets the chunks below that of a number, and the turns in them.
+local function dropBelow(first)
+  local to = chunkOf(first)
+  if to <= S.first then return end
+  for _, n in ipairs(call('ZRANGE', TURNS, 0, -1)) do
+    if chunkOf(tonumber(n)) < to then call('ZREM', TURNS, n) end
+  end
+  for c = S.first, min(to - 1, lastChunk()) do
+    S.waiting = S.waiting - call('BITCOUNT', mapKey(WAITING, c))
+    dropChunk(c)
+  end
+  S.first = to
 end
 
 local function turnWindow(now)

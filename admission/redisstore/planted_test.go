@@ -71,6 +71,7 @@ var planted = []struct{ name, text, bug, caught string }{
 	{"the line's time runs back", "    S.behind = behind\n", "", "healing/TheLinesTimeNeverRunsBack"},
 	{"the line's time leaps to a new server's clock", "    S.behind = S.at - clock\n", "", "healing/ANewServersClockDoesNotMoveTheLine"},
 	{"the line's time stands though nobody knows better than the clock", "S.at, S.behind = now, S.s_behind", "", "healing/AServerThatNobodyRemembersGoesByItsClock"},
+	{"what was over long since is open again", "  dropBelow(tonumber(ARGV[25]))\n", "", "healing/NumbersThatNobodyKeptTrackOfAreOver"},
 	{"a turn that was used stands again", "if has(DONE, tonumber(n)) then dropTurn(tonumber(n)) end", "", "healing/ACopyThatIsBehindIsBroughtUpToDate"},
 
 	{"a position is one too many", "0, n % CHUNK - 1, 'BIT'", "0, n % CHUNK, 'BIT'", "identity/TheSameIdentityHasTheSamePlaceOnEveryGateway"},

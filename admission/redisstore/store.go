@@ -369,7 +369,7 @@ func (s *Store) Heal(ctx context.Context, call admission.Call, m admission.Memor
 	slices.SortStableFunc(pieces, doneFirst)
 	args := []any{int64(m.Now), m.Released, m.Seats, len(pieces), len(m.Sessions), len(m.Ended), m.Overrides.Version}
 	args = append(args, decisions(m.Overrides)...)
-	args = append(args, m.Draw.Key, m.Draw.Source, m.Draw.Beacon, m.Draw.Later, bit(m.Draw.Mapped), len(m.Spent))
+	args = append(args, m.Draw.Key, m.Draw.Source, m.Draw.Beacon, m.Draw.Later, bit(m.Draw.Mapped), len(m.Spent), m.First)
 	for _, p := range pieces {
 		args = append(args, letters[p.kind], p.chunk, p.offset, p.bytes)
 	}
