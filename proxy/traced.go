@@ -45,8 +45,9 @@ func (x *exchange) traced(r *http.Request) {
 	if !x.span.IsRecording() {
 		return
 	}
+	name, method := spanMethod(r.Method)
 	x.span.SetAttributes(
-		attribute.String("http.request.method", clip(r.Method, 32)),
+		attribute.String("http.request.method", method),
 		attribute.String("url.path", clip(r.URL.EscapedPath(), 1024)),
 		attribute.Int("http.response.status_code", x.answer.status),
 		attribute.String("ropeline.decision", x.outcome.String()),
@@ -56,7 +57,7 @@ func (x *exchange) traced(r *http.Request) {
 		x.span.SetAttributes(attribute.String("ropeline.reason", x.reason))
 	}
 	if x.route != nil {
-		x.span.SetName(r.Method + " " + x.route.Path) // methods that are not the web's have no route
+		x.span.SetName(name + " " + x.route.Path)
 		if a := x.route.Activity; a != nil {
 			x.span.SetAttributes(attribute.Int64("ropeline.activity", a.ID))
 		}
@@ -72,4 +73,15 @@ func (x *exchange) traced(r *http.Request) {
 			trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(x.sent))
 		asked.End(trace.WithTimestamp(x.sent.Add(x.upstream)))
 	}
+}
+
+// spanMethod is what a span is named by and told of a method, as OpenTelemetry
+// has it. Others than the web's own come in any number, and over HTTP/2 of any
+// bytes: one that is not UTF-8 would have the exporter drop all that goes with it.
+func spanMethod(m string) (name, attribute string) {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m, m
+	}
+	return "HTTP", "_OTHER"
 }
