@@ -115,7 +115,7 @@ func serve(ctx context.Context, path string, environ []string, loaded *config.Co
 	}
 	var on listeners
 	defer on.close()
-	if err := on.open(loaded.Listen); err != nil {
+	if err := on.open(loaded.Listen, loaded.Admin.JWT.Configured()); err != nil {
 		return err
 	}
 	metrics := prometheus.NewRegistry()

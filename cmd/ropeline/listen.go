@@ -20,8 +20,10 @@ type listeners struct {
 }
 
 // open opens those that the file names, or takes what the service manager
-// opened for them. On an error some are open.
-func (on *listeners) open(c config.Listen) error {
+// opened for them. On an error some are open. guarded reports whether operators
+// need a token: the file has answered for the address that it names, but a socket
+// that is passed may have another.
+func (on *listeners) open(c config.Listen, guarded bool) error {
 	passed, err := passedSockets()
 	if err != nil {
 		return err
@@ -40,10 +42,19 @@ func (on *listeners) open(c config.Listen) error {
 	if err := passed.rest(); err != nil {
 		return err
 	}
+	if on.admin != nil && !guarded && !local(on.admin.Addr()) {
+		return fmt.Errorf("listen.admin: %s can be reached from other machines; set admin.jwt.secret or admin.jwt.jwks_file, or have the socket on 127.0.0.1", on.admin.Addr())
+	}
 	if c.HTTP3 {
 		on.quic, err = listenPackets(on.secure.Addr())
 	}
 	return err
+}
+
+// local reports whether only this machine reaches an address.
+func local(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback() // else it is a Unix socket
 }
 
 func (on *listeners) close() {
