@@ -85,6 +85,7 @@ func (r *Room) find(v *view, number int64, visitor string, now Instant) Found {
 		return f
 	}
 	stand := func(at Whereabouts, position int64) {
+		position += v.Awaited
 		f.At, f.Position, f.Wait = at, position, v.pace.wait(position, v.Seats())
 	}
 	switch v.standing(number) {

@@ -60,6 +60,22 @@ func TestFind_TellsWhereEachNumberAndTokenStands(t *testing.T) {
 	})
 }
 
+func TestFind_CountsHoldersOfPassesAsTheVisitorIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := openRoom(t, demoLimits())
+		(&browser{room: room}).arrive()
+		waiting, holder := &browser{room: room}, &browser{room: room}
+		waiting.arrive()
+		holder.open(passOf(t, room, 1, false))
+		holder.arrive()
+		time.Sleep(time.Second)
+		told := waiting.peek().Status
+		if f := room.Find(told.Number); told.Position != 2 || f.Position != told.Position || f.Wait != told.Wait {
+			t.Errorf("found %+v, and the visitor is told %+v", f, told)
+		}
+	})
+}
+
 func TestFind_WhoIsNotHeardFromIsAbsentAndMarkedByNoLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := openRoom(t, demoLimits())
