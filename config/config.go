@@ -402,7 +402,7 @@ func (j APIJWT) Configured() bool { return JWT(j).Configured() }
 // Poll is how often waiting pages ask for their status, at one gateway.
 type Poll struct {
 	Min    time.Duration `key:"min" default:"2s" min:"100ms" max:"10m" doc:"The shortest interval, near the front."`
-	Max    time.Duration `key:"max" default:"60s" min:"1s" max:"10m" doc:"The longest interval, far back."`
+	Max    time.Duration `key:"max" default:"60s" min:"1s" max:"10m" doc:"The longest interval, far back, give or take a tenth."`
 	Budget Rate          `key:"budget" default:"2000/s" doc:"Status answers of all waiting visitors of one gateway together."`
 
 	// Streams bounds memory: each is about 35 KiB.
