@@ -9,7 +9,6 @@ package redisstore
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -62,22 +61,13 @@ func (s *Store) run(ctx context.Context, script *redis.Script, call admission.Ca
 	if !ok || len(parts) != 3 {
 		return admission.Head{}, nil, errAnswer
 	}
-	numbers, err := integers(parts[0])
-	words, err2 := texts(parts[1])
+	numbers, err := listOf[int64](parts[0])
+	words, err2 := listOf[string](parts[1])
 	if err != nil || err2 != nil || len(numbers) != headNumbers || len(words) != headWords {
 		return admission.Head{}, nil, errAnswer
 	}
 	return head(numbers, words), parts[2], nil
 }
-
-// errAnswer is a script that answers what this build does not expect: another
-// build's, or a fault of ours.
-var errAnswer = errors.New("redis answered in a form that this build does not know")
-
-const (
-	headNumbers = 45
-	headWords   = 4
-)
 
 func bit(b bool) int {
 	if b {
@@ -88,57 +78,6 @@ func bit(b bool) int {
 
 // modes are the modes by the number that stands for each in the scripts.
 var modes = []admission.Mode{admission.ModeOpen, admission.ModeAuto, admission.ModeHold, admission.ModeClosed}
-
-// head reads what reply in line.lua writes.
-func head(n []int64, words []string) admission.Head {
-	micros := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
-	h := admission.Head{
-		Now: admission.Instant(n[0]), Floor: admission.Floor{Epoch: n[1], Issued: n[2], Drawn: n[38]},
-		Released: n[3], Lost: n[4], Born: admission.Instant(n[5]), Settling: n[6] != 0,
-		Waiting: n[7], Turns: n[8], Sessions: n[9], Turned: n[10], Admitted: n[11], Passed: n[43], Awaited: n[44],
-		Closing: n[41] != 0,
-		Draw:    admission.Draw{Key: words[1], Source: words[2], Beacon: words[3], Later: n[39], Mapped: n[40] != 0},
-	}
-	if n[17] > 0 { // limits were told
-		h.Limits = admission.Limits{
-			Mode: modes[n[12]], Capacity: n[13], RatePerHour: n[14], Burst: n[15],
-			Claim: micros(n[16]), Absence: micros(n[17]), HoldPlace: micros(n[18]), Idle: micros(n[19]), Max: micros(n[20]),
-			JoinsPerHour: n[21], JoinBurst: n[22],
-			StartAt: admission.Instant(n[23]).Time(), EndAt: admission.Instant(n[24]).Time(),
-			MaxQueue: n[25], StopAt: n[26], Draw: n[36] != 0, Prequeue: micros(n[37]), Shut: n[42] != 0,
-		}
-		if n[27] > 0 {
-			h.Limits.Stock = admission.Stock{Counted: true, Left: n[27] - 1}
-		}
-	}
-	// Of a decision 0 is none, and all else one more than it says.
-	o := &h.Overrides
-	o.Version = n[28]
-	if n[29] > 0 {
-		o.Mode = modes[n[29]-1]
-	}
-	count := func(n int64) *int64 {
-		if n == 0 {
-			return nil
-		}
-		n--
-		return &n
-	}
-	instant := func(n int64) *time.Time {
-		if n == 0 {
-			return nil
-		}
-		t := admission.Instant(n - 1).Time()
-		return &t
-	}
-	o.Capacity, o.RatePerHour = count(n[30]), count(n[31])
-	o.StartAt, o.EndAt = instant(n[32]), instant(n[33])
-	o.Left = count(max(0, n[34]-1)) // a stock that is counted is one more already
-	if n[35] > 0 {
-		o.Message = &words[0]
-	}
-	return h
-}
 
 // decisions writes overrides as decide in line.lua reads them.
 func decisions(o admission.Overrides) []any {
@@ -196,7 +135,7 @@ func (s *Store) Release(ctx context.Context, call admission.Call, l admission.Li
 	version, ok1 := parts[0].(int64)
 	first, ok2 := parts[1].(int64)
 	pieces, ok3 := parts[2].([]any)
-	claims, err := integers(parts[3])
+	claims, err := listOf[int64](parts[3])
 	gone, ok4 := parts[4].([]any)
 	spent, ok5 := parts[5].([]any)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || err != nil {
@@ -272,7 +211,7 @@ func placeOf(row any) (admission.Place, error) {
 	if !ok || len(parts) != 8 {
 		return admission.Place{}, errAnswer
 	}
-	n, err := integers(parts[:7])
+	n, err := listOf[int64](parts[:7])
 	visitor, ok := parts[7].(string)
 	if err != nil || !ok {
 		return admission.Place{}, errAnswer
@@ -448,48 +387,3 @@ func (s *Store) Keys(ctx context.Context, fresh admission.Key, known ...admissio
 
 // doneFirst orders runs: done, then off, then waiting.
 func doneFirst(a, b bitRun) int { return int(b.kind) - int(a.kind) }
-
-func texts(answer any) ([]string, error) {
-	list, ok := answer.([]any)
-	if !ok {
-		return nil, errAnswer
-	}
-	words := make([]string, len(list))
-	for i, item := range list {
-		if words[i], ok = item.(string); !ok {
-			return nil, errAnswer
-		}
-	}
-	return words, nil
-}
-
-func integers(answer any) ([]int64, error) {
-	list, ok := answer.([]any)
-	if !ok {
-		return nil, errAnswer
-	}
-	numbers := make([]int64, len(list))
-	for i, item := range list {
-		if numbers[i], ok = item.(int64); !ok {
-			return nil, errAnswer
-		}
-	}
-	return numbers, nil
-}
-
-// rowsOf reads a list of rows of n integers each.
-func rowsOf(answer any, n int) ([][]int64, error) {
-	list, ok := answer.([]any)
-	if !ok {
-		return nil, errAnswer
-	}
-	rows := make([][]int64, len(list))
-	for i, item := range list {
-		row, err := integers(item)
-		if err != nil || len(row) != n {
-			return nil, errAnswer
-		}
-		rows[i] = row
-	}
-	return rows, nil
-}
