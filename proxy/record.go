@@ -73,7 +73,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		}, []string{"upstream", "reason"}),
 		connsRefused: auto.NewCounter(prometheus.CounterOpts{
 			Name: "ropeline_connections_refused_total",
-			Help: "Connections closed at once because their network had as many as it may have.",
+			Help: "Connections closed at once: their network had as many as it may have, or few descriptors were left.",
 		}),
 		linesLeftOut: auto.NewCounter(prometheus.CounterOpts{
 			Name: "ropeline_access_log_left_out_total",

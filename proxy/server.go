@@ -9,6 +9,7 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,7 +78,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 	limit := newConns(s.options.ConnsPerNetwork, s.gateway)
 	take := func(l net.Listener) net.Listener {
-		return limit.foretold(limit.listener(l), s.options.ProxyProtocol, s.options.HeaderTimeout)
+		return limit.foretold(limit.listener(sparing{l, s.gateway, new(atomic.Int64)}), s.options.ProxyProtocol, s.options.HeaderTimeout)
 	}
 	var parts []part
 	add := func(server *http.Server, l net.Listener) {
