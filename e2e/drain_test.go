@@ -10,9 +10,9 @@ import (
 
 // download begins a download that goes on until the shop is told to continue,
 // and returns how to read the rest.
-func (v *visitor) download(t *testing.T) (rest func() (string, error)) {
+func (v *visitor) download(t *testing.T, path string) (rest func() (string, error)) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.base+"/drop/download", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.base+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestDrain_SaysSoFirstServesOnAndLetsRequestsEnd(t *testing.T) {
 	inside.Enter(t)
 	waiting := newVisitor(t, g)
 	place := waiting.Join(t)
-	rest := inside.download(t)
+	rest := inside.download(t, "/drop/download")
 
 	g.Signal(syscall.SIGTERM)
 	eventually(t, "/readyz turns", func() bool { return g.Ready() == http.StatusServiceUnavailable })
@@ -83,7 +83,7 @@ func TestDrain_ASecondSignalEndsItAtOnce(t *testing.T) {
 	g := start(t, strings.NewReplacer("delay: 0s", "delay: 10m", "grace: 10s", "grace: 1h").Replace(settings(shop, oneSeat)))
 	inside := newVisitor(t, g)
 	inside.Enter(t)
-	rest := inside.download(t)
+	rest := inside.download(t, "/drop/download")
 	waiting := newVisitor(t, g)
 	place := waiting.Join(t)
 

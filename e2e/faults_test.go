@@ -57,9 +57,9 @@ var faults = []fault{
 		s.gateways[0].Ended()
 		s.gateways[0].Restart()
 	}},
-	{name: "gateway stopped for 4 s, alone", set: alone, costs: untilBack, make: func(s *sale) {
-		s.gateways[0].Signal(syscall.SIGSTOP)
-		s.linger(4 * time.Second)
+	{name: "gateway stopped for 12 s, alone", set: alone, costs: untilBack, make: func(s *sale) {
+		s.gateways[0].Signal(syscall.SIGSTOP) // for longer than anyone stays present, or inside, unheard
+		s.linger(12 * time.Second)
 		s.gateways[0].Signal(syscall.SIGCONT)
 	}},
 	{name: "configuration loaded a hundred times", core: true, set: alone, costs: nothing, make: func(s *sale) {
@@ -123,7 +123,12 @@ var faults = []fault{
 		more := s.gateways[0].Limit(unix.RLIMIT_NOFILE, uint64(s.gateways[0].Descriptors()+100))
 		var silent strangers
 		silent.come(s.t, s.gateways[0], 400, "GET /drop HTTP/1.1\r\nHost: shop\r\nA: ")
-		s.linger(8 * time.Second)
+		for range 8 {
+			s.linger(time.Second)
+			if got := s.gateways[0].Ready(); got != http.StatusOK {
+				s.t.Errorf("/readyz says %d, want 200", got)
+			}
+		}
 		silent.vanish()
 		more()
 	}},
@@ -191,6 +196,18 @@ var faults = []fault{
 		s.link.BlackHole()
 		s.linger(6 * time.Second)
 		s.link.Heal()
+	}},
+	{name: "one of three told to end amid downloads, streams and sockets", set: three, costs: nothing, make: func(s *sale) {
+		var long endless
+		long.begin(s.t, s.gateways[0], 5)
+		s.gateways[0].Signal(syscall.SIGTERM)
+		s.linger(3 * time.Second)
+		s.shop.Continue()
+		long.ended(s.t)
+		if state := s.gateways[0].Ended(); state.ExitCode() != 0 {
+			s.t.Errorf("a gateway that was told to end ended with %v", state)
+		}
+		s.gateways[0].Restart()
 	}},
 	{name: "each of three gateways replaced in turn", core: true, set: three, costs: nothing, make: func(s *sale) {
 		for _, g := range s.gateways {

@@ -22,7 +22,7 @@ func TestReload_CostsNoOneAPlaceAndCutsNothing(t *testing.T) {
 	inside := newVisitor(t, g)
 	inside.Enter(t)
 	inside.keep(t, drop)
-	rest := inside.download(t)
+	rest := inside.download(t, "/drop/download")
 	var waiting []*visitor
 	for i := range 6 {
 		v := newVisitor(t, g)
@@ -105,7 +105,7 @@ func TestReload_MovesToAnotherUpstreamUnderADownload(t *testing.T) {
 	g := start(t, settings(old, oneSeat))
 	inside := newVisitor(t, g)
 	inside.Enter(t)
-	rest := inside.download(t)
+	rest := inside.download(t, "/drop/download")
 	if line := g.Reload(settings(fresh, oneSeat)); line["message"] != "config loaded" {
 		t.Fatal(line)
 	}

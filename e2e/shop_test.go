@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -154,7 +155,7 @@ func (s *shop) handler() http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, `<!doctype html><html lang="en"><title>Bought</title><link rel="icon" href="data:,"><h1 id="bought">Thank you</h1></html>`)
 	})
-	mux.HandleFunc("/drop/download", func(w http.ResponseWriter, r *http.Request) {
+	download := func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, downloadBegin)
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			return // the reader left
@@ -164,6 +165,17 @@ func (s *shop) handler() http.Handler {
 			fmt.Fprint(w, downloadEnd)
 		case <-r.Context().Done():
 		}
+	}
+	mux.HandleFunc("/download", download)
+	mux.HandleFunc("/drop/download", download)
+	mux.HandleFunc("/socket", func(w http.ResponseWriter, _ *http.Request) {
+		conn, stream, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return // no connection of HTTP/1.1
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(conn, stream) // what comes goes back, until one side ends it
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		number, _ := strconv.ParseInt(r.Header.Get("Ropeline-Number"), 10, 64) // none: 0
