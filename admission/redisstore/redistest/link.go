@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -37,7 +38,8 @@ type Link struct {
 	changed  chan struct{}              // closed when holes changes
 	cut      *cut                       // of the answers of all wires; nil when none is due
 	lost     *loss                      // the next request whose answer is lost
-	old, new []byte                     // what answers say, and what the client reads instead
+	reads    *strings.Replacer          // what clients read in place of what answers say; nil: the same
+	dialer   net.Dialer                 // reaches the server
 }
 
 // cut resets the wire on which the first byte after the next left ones comes.
@@ -72,7 +74,7 @@ type chunk struct {
 // the test.
 func NewLink(t testing.TB, addr string) *Link {
 	t.Helper()
-	l := &Link{target: addr, wires: map[*wire]struct{}{}, changed: make(chan struct{})}
+	l := &Link{target: addr, dialer: net.Dialer{Timeout: time.Second}, wires: map[*wire]struct{}{}, changed: make(chan struct{})}
 	for l.listener == nil {
 		port, err := process.FreePort()
 		if err != nil {
@@ -144,9 +146,14 @@ func (l *Link) Alter(old, new string) {
 	if len(old) != len(new) {
 		panic("redistest: Alter needs texts of one length")
 	}
+	l.alter(old, new)
+}
+
+// alter is Alter for pairs of old and new.
+func (l *Link) alter(pairs ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.old, l.new = []byte(old), []byte(new)
+	l.reads = strings.NewReplacer(pairs...)
 }
 
 // Reset breaks all connections by RST. New ones work.
@@ -174,7 +181,7 @@ func (l *Link) Shut() {
 func (l *Link) Heal() {
 	l.hold(nil)
 	l.mu.Lock()
-	l.latency, l.jitter, l.rate, l.cut, l.lost, l.old, l.new = 0, 0, 0, nil, nil, nil, nil
+	l.latency, l.jitter, l.rate, l.cut, l.lost, l.reads = 0, 0, 0, nil, nil, nil
 	l.mu.Unlock()
 	// The port is below the range of outgoing connections: nobody has it.
 	if err := l.open(); err != nil {
@@ -254,7 +261,7 @@ func (l *Link) carry(w *wire) {
 	l.mu.Lock()
 	target := l.target
 	l.mu.Unlock()
-	conn, err := net.DialTimeout("tcp", target, time.Second)
+	conn, err := l.dialer.Dial("tcp", target)
 	if err != nil {
 		l.drop(w)
 		return
@@ -405,8 +412,8 @@ func (l *Link) answer(w *wire, answer []byte) ([]byte, chan struct{}) {
 	if w.lost != nil {
 		return nil, w.lost
 	}
-	if len(l.old) > 0 {
-		answer = bytes.ReplaceAll(answer, l.old, l.new)
+	if l.reads != nil {
+		answer = []byte(l.reads.Replace(string(answer)))
 	}
 	if l.cut == nil {
 		return answer, nil

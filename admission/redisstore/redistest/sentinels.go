@@ -260,6 +260,29 @@ func (s *Sentinels) Dialer(party string) func(ctx context.Context, network, addr
 	return d.DialContext
 }
 
+// Gate is Dialer for a client in another process: it returns the addresses at
+// which the sentinels are for that party, which tell it of the servers and of
+// each other by such addresses, too.
+func (s *Sentinels) Gate(party string) (sentinelAddrs []string) {
+	s.t.Helper()
+	s.Dialer(party) // makes it a party
+	source := net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.sourceOf(party), 0))
+	var ports []string
+	var sentinels []*Link
+	for _, r := range slices.Concat(s.Servers, s.Sentinels) {
+		l := NewLink(s.t, r.Addr)
+		l.dialer.LocalAddr = source
+		ports = append(ports, portOf(r.Addr), portOf(l.Addr))
+		if r.sentinel {
+			sentinels, sentinelAddrs = append(sentinels, l), append(sentinelAddrs, l.Addr)
+		}
+	}
+	for _, l := range sentinels { // what servers answer is data
+		l.alter(ports...)
+	}
+	return sentinelAddrs
+}
+
 // Part cuts the named parties off from all others: servers, sentinels and
 // dialers, by name. Connections across hang, as they do when a network drops
 // packets, and so do new ones.

@@ -103,6 +103,33 @@ func TestSentinel_PartLeavesTwoMastersUntilMended(t *testing.T) {
 	t.Logf("old master follows %v after the network is whole", time.Since(began).Round(time.Millisecond))
 }
 
+// A process that dials from anywhere is a party of its own by its gate.
+func TestSentinel_GateIsOfOneParty(t *testing.T) {
+	t.Parallel()
+	s := Sentinel(t, 1)
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: s.MasterName, SentinelAddrs: s.Gate("near"), MaxRetries: -1, ContextTimeoutEnabled: true,
+	})
+	t.Cleanup(func() { client.Close() })
+	far := party(t, s, "far")
+	s.Part("near")
+	if err := client.Incr(short(t), "n").Err(); err == nil {
+		t.Error("a party that is cut off reached the master")
+	}
+	if err := far.Incr(bounded(t), "n").Err(); err != nil {
+		t.Errorf("another party: %v", err)
+	}
+	s.Mend()
+	var got int64
+	if !poll(patience, func() (ok bool) {
+		var err error
+		got, err = client.Incr(t.Context(), "n").Result()
+		return err == nil
+	}) || got < 2 {
+		t.Errorf("after the mend the master says %d, want 2 or more", got)
+	}
+}
+
 func TestSentinel_PromotesAReplicaThatMissedTheLastWrites(t *testing.T) {
 	t.Parallel()
 	s := Sentinel(t, 1)
