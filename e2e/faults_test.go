@@ -307,6 +307,16 @@ var faults = []fault{
 		s.sentinels.Sentinels[0].Do(s.t.Context(), "sentinel", "failover", s.sentinels.MasterName)
 		s.sentinels.WaitFailover(s.bounded(), old)
 	}},
+	{name: "Sentinel: the master cut off with a gateway, then back", set: parted, costs: nothing, make: func(s *sale) {
+		mark, old := s.gateways[0].Log.Mark(), s.sentinels.Master()
+		s.sentinels.Part(old.Name, s.sentinels.Sentinels[0].Name, "gateway-1")
+		s.sentinels.WaitFailover(s.bounded(), old)
+		s.gateways[0].Log.Await(s.t, mark, "that the line is not read", func(l entry) bool {
+			return l["message"] == "line not read, waiting visitors are told that it is paused"
+		})
+		s.linger(4 * time.Second)
+		s.sentinels.Mend()
+	}},
 	{name: "Cluster: the line's master killed", set: clustered, costs: nothing, make: func(s *sale) {
 		s.nodes.WaitFailover(s.bounded(), saleLine, s.nodes.KillMasterOf(saleLine))
 	}},

@@ -262,6 +262,15 @@ func lasting(s *sale) {
 	s.onRedis(2, fmt.Sprintf("mode: sentinel, wait_replicas: 1, master_name: %s, addresses: [%s]", s.sentinels.MasterName, quoted(s.sentinels.SentinelAddrs)))
 }
 
+// parted is lasting with a replica more, and each gateway is a party of its own
+// in the network.
+func parted(s *sale) {
+	s.sentinels = redistest.Sentinel(s.t, 2)
+	for _, party := range []string{"gateway-1", "gateway-2"} {
+		s.onRedis(1, fmt.Sprintf("mode: sentinel, wait_replicas: 1, master_name: %s, addresses: [%s]", s.sentinels.MasterName, quoted(s.sentinels.Gate(party))))
+	}
+}
+
 // clustered are two gateways on a cluster of three masters and a replica each.
 func clustered(s *sale) {
 	s.nodes = redistest.Cluster(s.t)
