@@ -233,7 +233,7 @@ func (r *Room) signQueue(t ticket) Ticket {
 
 // entered passes a visitor whose session began, or who asked again for it.
 func (r *Room) entered(a Admission, t *ticket, now Instant) Verdict {
-	s := r.known(a.Visitor, a.Number, a.Until, a.Max)
+	s := r.known(a.Visitor, a.Number, t.epoch, a.Until, a.Max)
 	s.born.Store(int64(r.view.Load().Born))
 	token, err := r.ring.Load().sign(ticket{
 		line: r.id, visitor: a.Visitor, number: a.Number, epoch: t.epoch,

@@ -19,7 +19,7 @@ func (r *Room) ask(ctx context.Context, k Knock) (Entry, error) {
 	entry, err := r.knocks.ask(ctx, k)
 	if err == nil && entry.Outcome == EntryAdmitted {
 		a := entry.Admission
-		r.known(a.Visitor, a.Number, a.Until, a.Max)
+		r.known(a.Visitor, a.Number, k.Epoch, a.Until, a.Max)
 	}
 	return entry, err
 }

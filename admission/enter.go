@@ -51,7 +51,7 @@ func (r *Room) Enter(ctx context.Context, visit Visit) Entered {
 		status = verdict.Status
 	}
 	if a := place.Admission; a.Visitor != "" {
-		r.known(a.Visitor, a.Number, a.Until, a.Max) // Claim comes before the view tells of it
+		r.known(a.Visitor, a.Number, t.epoch, a.Until, a.Max) // Claim comes before the view tells of it
 		status.State, status.Position, status.Behind, status.Wait = StateReady, 0, 0, Wait{Known: true}
 		status.PollAfter = r.settings.Load().Poll.Min
 	} else if t.number > 0 {

@@ -12,7 +12,7 @@ func (r *Room) Leave(ctx context.Context, visit Visit) Verdict {
 	now := v.now()
 	var departures []Departure
 	for _, token := range visit.AdmissionTokens {
-		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max && r.bound(t, visit) && !r.others(r.known(t.visitor, t.number, t.expires, t.max), visit, now) {
+		if t, err := r.ring.Load().verify(token, forAdmission); err == nil && t.line == r.id && now < t.max && r.bound(t, visit) && !r.others(r.known(t.visitor, t.number, t.epoch, t.expires, t.max), visit, now) {
 			departures = append(departures, Departure{t.visitor, t.number, t.epoch})
 		}
 	}

@@ -26,7 +26,7 @@ func (r *Room) Look(ctx context.Context, visit Visit) Verdict {
 		if err != nil || t.line != r.id || !r.bound(t, visit) {
 			continue
 		}
-		if s := r.known(t.visitor, t.number, t.expires, t.max); s.lasts(now) && !r.others(s, visit, now) {
+		if s := r.known(t.visitor, t.number, t.epoch, t.expires, t.max); s.lasts(now) && !r.others(s, visit, now) {
 			verdict := r.hold(v, &ticket{number: t.number}, now, HoldWaiting)
 			verdict.Status.State = StateAdmitted
 			verdict.Status.Position, verdict.Status.Behind, verdict.Status.Wait = 0, 0, Wait{}

@@ -986,6 +986,40 @@ func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	})
 }
 
+// Admitted and lost between two ticks: no map has it, only the session.
+func TestRoom_ATicketUsedJustBeforeALossBuysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := demoLimits()
+		limits.RatePerHour, limits.Idle = 0, 10*time.Second
+		store := &away{Store: admission.NewMemory(nil)}
+		room := runRoom(t, store, newRing(t, admission.NewKey()), limits)
+		first, b := &browser{room: room}, &browser{room: room}
+		first.settleIn()
+		b.arrive()
+		ticket := b.queue
+		first.leave()
+		if s := b.poll(10 * time.Second); s.State != admission.StateReady {
+			t.Fatalf("a seat is free: %+v, want ready", s)
+		}
+		if v := b.arrive(); !v.Pass {
+			t.Fatalf("with a turn: %+v, want to pass", v)
+		}
+		store.replace(admission.NewMemory(nil))
+		time.Sleep(4 * time.Second) // the line has settled
+		if v := b.arrive(); !v.Pass {
+			t.Fatalf("inside, the store lost its data: %+v, want to pass", v)
+		}
+		time.Sleep(2 * limits.Idle) // the session is over
+		again := &browser{room: room, queue: ticket}
+		if s := again.peek().Status; s.State != admission.StateNew {
+			t.Errorf("a used ticket is told %+v, want to be new", s)
+		}
+		if v := again.arrive(); v.Session.Number == 2 || v.Status.Number == 2 {
+			t.Errorf("a used ticket got its number again: %+v", v)
+		}
+	})
+}
+
 // The second gateway has not seen the visitor, so that it asks for the session:
 // a line that the first one has not told of it yet.
 func TestRoom_ASecondLossHoldsNoOneInside(t *testing.T) {

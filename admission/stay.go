@@ -11,7 +11,8 @@ import (
 
 // stay is a session as this gateway knows it.
 type stay struct {
-	number  int64
+	number  int64                  // by which it was entered; 0: none, or not known
+	epoch   int64                  // of number
 	until   atomic.Int64           // Instant at which its newest token dies
 	max     Instant                // no renewal goes beyond
 	born    atomic.Int64           // the birth of the line that was asked for it last
@@ -81,7 +82,7 @@ func (r *Room) inside(ctx context.Context, v *view, visit Visit, now Instant) (V
 // past its end, which may have been renewed by a request that could set no
 // cookie, and once for one that was signed before the line was healed.
 func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay {
-	s := r.known(t.visitor, t.number, t.expires, t.max)
+	s := r.known(t.visitor, t.number, t.epoch, t.expires, t.max)
 	if s.gone.Load() {
 		return nil
 	}
@@ -124,15 +125,28 @@ func (r *Room) stay(ctx context.Context, v *view, t *ticket, now Instant) *stay 
 
 // known returns what this gateway keeps of a session, made if need be from a
 // token, which is the truth of it.
-func (r *Room) known(visitor string, number int64, until, most Instant) *stay {
+func (r *Room) known(visitor string, number, epoch int64, until, most Instant) *stay {
 	if s := r.session(visitor); s != nil {
 		raise(&s.until, int64(until))
 		return s
 	}
-	s := &stay{number: number, max: most}
+	s := &stay{number: number, epoch: epoch, max: most}
 	s.until.Store(int64(until))
 	kept, _ := r.sessions.LoadOrStore(visitor, s)
 	return kept.(*stay)
+}
+
+// used returns the numbers of an epoch by which sessions began that this gateway
+// saw. A map that it read does not tell of the last of them yet.
+func (r *Room) used(epoch int64) []Piece {
+	var numbers marks
+	r.sessions.Range(func(_, kept any) bool {
+		if s := kept.(*stay); s.number > 0 && s.epoch == epoch {
+			numbers.set(s.number, 1)
+		}
+		return true
+	})
+	return numbers.since(MapDone, 0)
 }
 
 func raise(a *atomic.Int64, to int64) {

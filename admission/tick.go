@@ -115,7 +115,7 @@ func (r *Room) tick(ctx context.Context) (more bool, err error) {
 	r.sample(next.Head)
 	r.heard.drop(read.First)
 	for _, e := range read.Ended {
-		r.known(e.Visitor, 0, 0, e.Until).gone.Store(true)
+		r.known(e.Visitor, 0, 0, 0, e.Until).gone.Store(true)
 	}
 	for _, s := range read.Spent {
 		r.spent.raise(s)
@@ -178,6 +178,9 @@ func (r *Room) remember(ctx context.Context) error {
 				entries, heard = nil, nil
 			}
 			memory.First, memory.Released, memory.Pieces = v.First, v.Released, slices.Concat(v.pieces(), entries, heard)
+			if v.Draw.Mapped || v.Draw.Key == "" && v.Drawn == 0 { // a place is a number
+				memory.Pieces = append(memory.Pieces, r.used(v.Epoch)...)
+			}
 		}
 	}
 	memory.Spent = r.spent.all()
