@@ -10,7 +10,10 @@ type Bind struct {
 }
 
 // binding is what one ticket is bound to, as keyed hashes; empty: not bound.
-type binding struct{ agent, network string }
+type binding struct {
+	agent, network string
+	length         int // of the network's prefix, in bits, when the ticket was given
+}
 
 // binding is what a ticket that is given to this visit is bound to.
 func (r *Room) binding(visit Visit) (b binding) {
@@ -20,6 +23,7 @@ func (r *Room) binding(visit Visit) (b binding) {
 	}
 	if settings.Bind.Network {
 		b.network = r.hashes.network(visit.Network, settings.Networks)
+		b.length = max(0, settings.Networks.of(visit.Network).Bits())
 	}
 	return b
 }
@@ -31,9 +35,15 @@ func (r *Room) bound(t *ticket, visit Visit) bool {
 	if t.binding == (binding{}) {
 		return true
 	}
-	is := r.binding(visit)
-	return (is.agent == "" || t.binding.agent == "" || is.agent == t.binding.agent) &&
-		(!r.settings.Load().Bind.Network || t.binding.network == "" || is.network == t.binding.network)
+	bind := r.settings.Load().Bind
+	if bind.UserAgent && t.binding.agent != "" && t.binding.agent != r.hashes.of("agent", agentKind(visit.Agent)) {
+		return false
+	}
+	networks := r.settings.Load().Networks
+	if length := t.binding.length; length > 0 { // else it is a ticket of a build that did not tell
+		networks = Networks{IPv4: length, IPv6: length}
+	}
+	return !bind.Network || t.binding.network == "" || t.binding.network == r.hashes.network(visit.Network, networks)
 }
 
 // The words by which browsers tell their system and their kind. The first that

@@ -113,6 +113,33 @@ func TestBind_AChangeCostsNoOneThePlace(t *testing.T) {
 	})
 }
 
+func TestBind_AnotherLengthOfNetworksCostsNoOneThePlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := openRoom(t, demoLimits())
+		room.Configure(bindTo(admission.Bind{Network: true}))
+		(&browser{room: room}).arrive()
+		four, six := &browser{room: room}, &browser{room: room}
+		places := [2]int64{
+			four.keep(room.Arrive(t.Context(), four.from("192.0.2.1", chromeLinux))).Status.Number,
+			six.keep(room.Arrive(t.Context(), six.from("2001:db8:1::1", chromeLinux))).Status.Number,
+		}
+		for _, networks := range []admission.Networks{{IPv4: 32, IPv6: 64}, {IPv4: 16, IPv6: 32}, {IPv4: 8, IPv6: 48}} {
+			wide := bindTo(admission.Bind{Network: true})
+			wide.Networks = networks
+			room.Configure(wide)
+			if s := room.Peek(t.Context(), four.from("192.0.2.1", chromeLinux)).Status; s.Number != places[0] {
+				t.Errorf("with networks of %+v: %+v, want number %d", networks, s, places[0])
+			}
+			if s := room.Peek(t.Context(), six.from("2001:db8:1::1", chromeLinux)).Status; s.Number != places[1] {
+				t.Errorf("with networks of %+v: %+v, want number %d", networks, s, places[1])
+			}
+			if s := room.Peek(t.Context(), four.from("198.51.100.1", chromeLinux)).Status; s.Number != 0 {
+				t.Errorf("with networks of %+v another brings the ticket: %+v, want to be new", networks, s)
+			}
+		}
+	})
+}
+
 func TestBind_EnterGivesABoundTicket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := openRoom(t, demoLimits())

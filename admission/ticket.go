@@ -69,6 +69,7 @@ type claims struct {
 	Max      int64    `json:"max,omitempty"`
 	Agent    string   `json:"bua,omitempty"` // what it is bound to, hashed
 	Network  string   `json:"bnw,omitempty"`
+	Length   int      `json:"bnl,omitempty"` // of the network's prefix
 	Pass     string   `json:"jti,omitempty"` // its id
 	Uses     int64    `json:"use,omitempty"` // of a pass
 	Early    bool     `json:"ear,omitempty"` // a pass that is good before the start
@@ -90,7 +91,7 @@ func (r *Keyring) sign(t ticket, audience string) (Ticket, error) {
 		Expires: seconds(t.expires), Signed: seconds(t.signed), Max: seconds(t.max),
 		Activity: t.line.Activity, Tenant: t.line.Tenant, Number: t.number, Epoch: t.epoch,
 		Index: index, Drawn: t.drawn,
-		Agent: t.binding.agent, Network: t.binding.network,
+		Agent: t.binding.agent, Network: t.binding.network, Length: t.binding.length,
 		Pass: t.pass.ID, Uses: t.pass.Uses, Early: t.pass.Early,
 	})
 	if err != nil {
@@ -164,7 +165,7 @@ func (r *Keyring) verify(token, audience string) (*ticket, error) {
 		return nil, errTokenClaims
 	}
 	t := &ticket{
-		binding: binding{c.Agent, c.Network},
+		binding: binding{c.Agent, c.Network, c.Length},
 		line:    LineID{c.Tenant, c.Activity}, visitor: c.Visitor, number: c.Number, epoch: c.Epoch,
 		signed: instantOfSeconds(c.Signed), expires: instantOfSeconds(c.Expires), max: instantOfSeconds(c.Max),
 		kid: parsed.Header["kid"].(string), use: audience,

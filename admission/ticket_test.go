@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -61,10 +62,24 @@ func TestTicket_ComesBackAsItWasSigned(t *testing.T) {
 	}
 }
 
+// Builds before told no length of the network that a ticket is bound to.
+func TestTicket_OfABuildThatToldNoLengthIsBoundAsTheFileSays(t *testing.T) {
+	r := &Room{hashes: Secret("secret").hashes(LineID{"demo", 123})}
+	networks := Networks{IPv4: 24, IPv6: 48}
+	r.settings.Store(&Settings{Bind: Bind{Network: true}, Networks: networks})
+	given := testTicket()
+	given.binding.network = r.hashes.network(netip.MustParseAddr("192.0.2.1"), networks)
+	for address, want := range map[string]bool{"192.0.2.200": true, "198.51.100.1": false} {
+		if got := r.bound(&given, Visit{Network: netip.MustParseAddr(address)}); got != want {
+			t.Errorf("brought from %s it is bound: %v, want %v", address, got, want)
+		}
+	}
+}
+
 // A build that signed otherwise would still have to take these.
 func TestTicket_IsTheTokenThatItWasInEveryBuild(t *testing.T) {
 	bound := testTicket()
-	bound.visitor, bound.binding = "7Q5XJZB3N4K2M6P8R0T1V9W3YA", binding{"agent", "network"}
+	bound.visitor, bound.binding = "7Q5XJZB3N4K2M6P8R0T1V9W3YA", binding{"agent", "network", 0}
 	indexed := bound
 	indexed.indexed, indexed.index, indexed.drawn, indexed.max = true, 41, 64, 0
 	for _, c := range []struct {
