@@ -106,8 +106,8 @@ type route struct {
 //
 // Where a client may choose between two hosts, it would choose the one without
 // a gate. So a gated path is gated too on a pattern that covers its host, and on
-// a host that its pattern covers, as long as it leads to the same upstream,
-// unless a route for that very path or one below it says otherwise.
+// a host that its pattern covers, as long as it leads to a server of the same
+// upstream, unless a route for that very path or one below it says otherwise.
 func NewTable(s Settings) (*Table, error) {
 	t := &Table{
 		prefix: s.Prefix, holder: s.Holder, proxies: s.Proxies, bodyBytes: s.BodyBytes,
@@ -237,7 +237,7 @@ func (t *Table) closeWaysAround(r Route) {
 		// No host name has a "?", so that this one meets only what every host
 		// of a wildcard pattern does.
 		met := t.match(strings.Replace(h.pattern, "*", "?", 1), r.Path)
-		if met == nil || met.Activity != nil || met.Upstream != r.Upstream || len(met.Path) >= len(r.Path) {
+		if met == nil || met.Activity != nil || !met.Upstream.meets(r.Upstream) || len(met.Path) >= len(r.Path) {
 			continue
 		}
 		r.Host = h.pattern

@@ -28,7 +28,8 @@ type noHolder struct{}
 func (noHolder) Hold(http.ResponseWriter, *http.Request, admission.Verdict) {}
 
 // tableOf builds a table from lines such as "shop.test /drop #1 a": host,
-// path, activity if any, and the name of the upstream.
+// path, activity if any, and the name of the upstream, whose server has the same
+// name, or that behind an "@".
 func tableOf(t testing.TB, lines ...string) (*Table, error) {
 	t.Helper()
 	upstreams, activities := map[string]*Upstream{}, map[string]*Activity{}
@@ -44,7 +45,12 @@ func tableOf(t testing.TB, lines ...string) (*Table, error) {
 				r.Activity = activities[w]
 			} else {
 				if upstreams[w] == nil {
-					upstreams[w] = &Upstream{settings: UpstreamSettings{Name: w}}
+					name, server, other := strings.Cut(w, "@")
+					if !other {
+						server = name
+					}
+					m := newMember(UpstreamServer{URL: url.URL{Scheme: "http", Host: server}})
+					upstreams[w] = &Upstream{settings: UpstreamSettings{Name: name}, members: []*member{m}}
 				}
 				r.Upstream = upstreams[w]
 			}
@@ -149,6 +155,10 @@ func TestTable_Find(t *testing.T) {
 		}},
 		{"a host of its own is no way around", []string{"shop.test / shop", "* /drop #1 shop", "* / shop"}, map[string]string{
 			"shop.test/drop": "/drop shop #1",
+		}},
+		{"nor is another name of the same server", []string{"shop.test /drop #1 shop", "* / api@shop"}, map[string]string{
+			"else.test/drop":  "/drop shop #1",
+			"else.test/about": "/ api",
 		}},
 		{"unless it is written so", []string{"staff.test /drop shop", "* /drop #1 shop", "* / shop"}, map[string]string{
 			"staff.test/drop/x": "/drop shop",

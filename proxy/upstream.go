@@ -142,6 +142,14 @@ func (g *Gateway) Upstream(s UpstreamSettings) (*Upstream, error) {
 	return newUpstream(g, s, was)
 }
 
+// meets reports whether a request to u may reach a server of another upstream:
+// one shop may stand under two names, with other timeouts in each.
+func (u *Upstream) meets(other *Upstream) bool {
+	return u == other || slices.ContainsFunc(u.members, func(m *member) bool {
+		return slices.ContainsFunc(other.members, func(o *member) bool { return o.url == m.url })
+	})
+}
+
 // newUpstream makes an upstream of the members that are in use under its name,
 // and of new ones.
 func newUpstream(g *Gateway, s UpstreamSettings, was []*Upstream) (*Upstream, error) {
