@@ -85,8 +85,9 @@ type rule interface {
 // Checker holds a history against the invariants of the line. Its findings are
 // sound whatever the delays of the network and the clocks of the gateways: it
 // knows of each request only that it was dealt with between sent and answered,
-// and compares no clocks. It relies on no clock of a store being set during the
-// run, and on limits that were told.
+// and compares no clocks but the line's own with itself. It relies on no clock of
+// a store being set during the run, on limits that were told, and on turns that
+// stand no shorter than they did.
 //
 // It is not safe for concurrent use.
 type Checker struct {

@@ -20,6 +20,7 @@ type life struct {
 	turned bool   // was seen to have, or to have had, a turn, and not to wait anew since
 	turn   hold   // the turn that it was seen to have
 	lapse  lapse  // of its last turn
+	claim  Micros // how long a turn stands, at least; 0: that was not told
 
 	// From passed on the place may have had a turn, or been passed over while its
 	// visitor was not surely present; 0: not yet. A hold_place later it may be lost
@@ -36,6 +37,19 @@ type life struct {
 }
 
 func newLife(visitor int64) *life { return &life{visitor: visitor, index: -1} }
+
+// waits reports whether an event tells that its visitor has no turn, and had none
+// since it was surely present.
+func (l *life) waits(e *Event) bool {
+	if !e.answered() || e.State != Waiting || e.Paused || e.Unavailable ||
+		!l.placed || l.over || l.turned || l.place != (place{e.Epoch, e.Number}) {
+		return false
+	}
+	if e.Lapsed {
+		return l.lapse.still(e)
+	}
+	return e.Kind == Poll && (!l.lapse.told || e.Sent-stale >= l.lapse.back)
+}
 
 // usedSince reports whether the place was used up after an instant, so that an
 // answer that is behind the line may not know of it.
@@ -72,9 +86,14 @@ func (h *hold) see(e *Event) {
 // from a request to enter on. The zero lapse is none.
 type lapse struct {
 	told   bool   // that it lapsed, and of no turn since
+	since  Micros // when that was first told
 	again  Micros // when the first request to enter after that was sent; 0: none
 	back   Micros // when the last answer to one was there; 0: none
 	unsure bool   // there was no answer to one: it may be dealt with at any time
+
+	// The answer to a request to enter of which the line surely learned, and until
+	// when the next turn cannot have lapsed; zero: there was none.
+	knock span
 }
 
 // tell takes an answer that tells that the turn lapsed. It reports whether that
@@ -83,23 +102,36 @@ func (l *lapse) tell(e *Event) bool {
 	if l.again != 0 && (l.unsure || e.Sent-stale < l.back) {
 		return false
 	}
-	*l = lapse{told: true}
+	*l = lapse{told: true, since: e.Got()}
 	return true
 }
 
-// enter takes a request to enter.
-func (l *lapse) enter(e *Event) {
-	if l.told = l.told || e.Lapsed; !l.told {
+// enter takes a request to enter, and how long a turn stands.
+func (l *lapse) enter(e *Event, claim Micros) {
+	if !l.told && e.Lapsed {
+		l.told, l.since = true, e.Got()
+	}
+	if !l.told {
 		return
 	}
 	if l.again == 0 {
 		l.again = e.Sent
 	}
-	if e.answered() && !e.Unavailable {
-		l.back = e.Got()
-	} else {
+	if !e.answered() || e.Unavailable {
 		l.unsure = true
+		return
 	}
+	l.back = e.Got()
+	// A gateway that knows that the place lapsed asks the line.
+	if e.State == Waiting && !e.Paused && !l.unsure && e.Sent-stale >= l.since && e.Got() > l.knock.to {
+		l.knock = span{e.Got(), e.Sent + fast(claim)}
+	}
+}
+
+// still reports whether an event that tells that the turn lapsed shows that its
+// visitor waits since the knock.
+func (l *lapse) still(e *Event) bool {
+	return e.Lapsed && l.knock.from != 0 && e.Sent-stale >= l.knock.from && e.Got() < l.knock.to
 }
 
 // ends reports whether an event tells of a turn that is surely not the one that
@@ -144,7 +176,7 @@ func (l *life) advance(e *Event, limits Limits) {
 			l.over = true
 		}
 		if e.Kind == Enter {
-			l.lapse.enter(e)
+			l.lapse.enter(e, l.claim)
 		}
 		l.marks = nil // the gateway may have ended with what it knew
 		if e.Kind == Leave && l.session != nil && l.session.left == 0 {
@@ -207,8 +239,10 @@ func (l *life) held(e *Event, limits Limits) {
 	if e.Kind == Enter && e.Unavailable { // it may have entered, as with an answer that was lost
 		l.over = true
 	}
+	l.claim = max(l.claim, Micros(e.Claim)*1_000_000)
+	knock := l.lapse.knock
 	if e.Kind == Enter {
-		l.lapse.enter(e)
+		l.lapse.enter(e, l.claim)
 	}
 	if e.Unavailable {
 		l.marks = nil
@@ -235,7 +269,12 @@ func (l *life) held(e *Event, limits Limits) {
 		l.hear(e, limits)
 	}
 	if e.Kind == Enter && e.State == Waiting && !e.Unavailable {
-		l.present, l.marks = nil, nil // the place may have lapsed, unseen, and stand again
+		if e.Got() > knock.to { // the place may have lapsed, unseen, and stand again
+			l.present, l.marks = nil, nil
+		}
+		if l.lapse.knock != knock && limits.Absence != Unknown {
+			l.attend(span{e.Got(), e.Sent + fast(Micros(limits.Absence)*1000)})
+		}
 		l.turned = l.turned && (!l.lapse.told || e.Paused)
 	}
 }

@@ -69,8 +69,7 @@ type wait struct {
 
 func (r *order) see(l *life, e *Event) {
 	r.turns.see(l, e)
-	if e.Kind != Poll || !e.answered() || e.State != Waiting || e.Lapsed || e.Paused || e.Unavailable ||
-		!l.placed || l.over || l.turned || l.place != (place{e.Epoch, e.Number}) || l.lapse.told && e.Sent-stale < l.lapse.back {
+	if !l.waits(e) {
 		return
 	}
 	if r.waits == nil {
