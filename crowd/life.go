@@ -1,5 +1,7 @@
 package crowd
 
+import "cmp"
+
 // place is a number of an epoch.
 type place struct{ epoch, number int64 }
 
@@ -15,6 +17,7 @@ type life struct {
 	index  int64 // in the draw; -1: joined it not
 	over   bool
 
+	asked  Micros // when the first request to join was sent that may have got the place of a later answer; 0: none
 	joined Micros // when the request that got the place was sent
 	waited Micros // when the last request was sent that told of waiting
 	turned bool   // was seen to have, or to have had, a turn, and not to wait anew since
@@ -175,7 +178,10 @@ func (l *life) advance(e *Event, limits Limits) {
 		if e.Kind == Enter || e.Kind == Leave {
 			l.over = true
 		}
-		if e.Kind == Enter {
+		switch e.Kind {
+		case Join:
+			l.ask(e)
+		case Enter:
 			l.lapse.enter(e, l.claim)
 		}
 		l.marks = nil // the gateway may have ended with what it knew
@@ -202,7 +208,7 @@ func (l *life) enter(e *Event) {
 	if e.Session != nil && (l.session == nil || l.session.ID != e.Session.ID || l.session.Max != e.Session.Max) {
 		l.session = l.begin(e)
 		if p := (place{e.Session.Epoch, e.Session.Number}); !l.placed || l.over && p != l.place {
-			l.placed, l.place, l.joined = true, p, e.Sent
+			l.placed, l.place, l.joined = true, p, cmp.Or(l.asked, e.Sent)
 		}
 	} else if l.session != nil {
 		l.session.used, l.session.left = e.Sent, 0
@@ -210,7 +216,7 @@ func (l *life) enter(e *Event) {
 			l.session.Until = max(l.session.Until, e.Session.Until)
 		}
 	}
-	l.over, l.turned, l.turn, l.lapse = true, true, hold{}, lapse{}
+	l.asked, l.over, l.turned, l.turn, l.lapse = 0, true, true, hold{}, lapse{}
 }
 
 // begin is the session that an event begins.
@@ -222,19 +228,34 @@ func (l *life) begin(e *Event) *stay {
 	return s
 }
 
+// ask notes a request to join that had no answer, or none that tells of a place.
+func (l *life) ask(e *Event) {
+	if l.asked == 0 {
+		l.asked = e.Sent
+	}
+}
+
 func (l *life) held(e *Event, limits Limits) {
 	if e.Number == 0 && e.Index == nil {
+		if e.Kind == Join && e.Unavailable {
+			l.ask(e)
+		}
 		return
 	}
-	now := place{e.Epoch, e.Number}
+	now, unsure := place{e.Epoch, e.Number}, false
 	if !l.placed || now.epoch != l.place.epoch || l.over && now != l.place {
-		*l = life{visitor: l.visitor, placed: true, place: now, index: -1, joined: e.Sent, waited: e.Sent}
+		unsure = l.asked != 0
+		joined := cmp.Or(l.asked, e.Sent)
+		*l = life{visitor: l.visitor, placed: true, place: now, index: -1, joined: joined, waited: joined}
 	}
 	if e.Index != nil {
 		l.index = *e.Index
 	}
 	if l.place.number == 0 {
 		l.place.number = e.Number
+	}
+	if unsure && e.State == Waiting { // it may have had its turn meanwhile
+		return
 	}
 	if e.Kind == Enter && e.Unavailable { // it may have entered, as with an answer that was lost
 		l.over = true

@@ -31,7 +31,7 @@ func (t *turns) see(l *life, e *Event) {
 	if p.number == 0 || e.State != Passed && e.State != Ready && !e.Lapsed || e.State == Passed && e.Session == nil {
 		return
 	}
-	given := turn{place: p, visitor: l.visitor, from: e.Sent, to: e.Got()}
+	given := turn{place: p, visitor: l.visitor, from: cmp.Or(l.asked, e.Sent), to: e.Got()}
 	switch same := l.placed && (l.place == p || l.place.number == 0 && l.place.epoch == p.epoch); {
 	case !same:
 	case l.lapse.told:
