@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/admissiontest"
 )
 
 // demoLimits are those of the demo: one visitor at a time.
@@ -54,15 +55,7 @@ func runRoom(t *testing.T, store admission.Store, ring *admission.Keyring, limit
 
 func runRoomWith(t *testing.T, store admission.Store, ring *admission.Keyring, s admission.Settings) *admission.Room {
 	t.Helper()
-	id := admission.LineID{Tenant: "demo", Activity: 123}
-	room, err := admission.OpenRoom(t.Context(), store, id, rand.Text(), admission.Secret("secret"), ring, s, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); room.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	room, _ := admissiontest.RunRoom(t, store, admission.LineID{Tenant: "demo", Activity: 123}, rand.Text(), ring, s)
 	return room
 }
 

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/admissiontest"
 	"github.com/ropeline/ropeline/visitor"
 	"github.com/ropeline/ropeline/waitpage"
 )
@@ -191,25 +192,14 @@ func (g *gateway) listen(o ServerOptions) {
 
 func openRoom(t testing.TB, id int64, limits admission.Limits) *admission.Room {
 	t.Helper()
-	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return openRoomOver(t, admission.NewMemory(nil), ring, "g1", id, limits)
+	return openRoomOver(t, admission.NewMemory(nil), admissiontest.NewRing(t), "g1", id, limits)
 }
 
 // openRoomOver runs a room of a line that others may have rooms of.
 func openRoomOver(t testing.TB, store admission.Store, ring *admission.Keyring, name string, id int64, limits admission.Limits) *admission.Room {
 	t.Helper()
-	room, err := admission.OpenRoom(t.Context(), store, admission.LineID{Tenant: "demo", Activity: id}, name, admission.Secret("secret"), ring,
-		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); room.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	room, _ := admissiontest.RunRoom(t, store, admission.LineID{Tenant: "demo", Activity: id}, name, ring,
+		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}})
 	return room
 }
 

@@ -1,7 +1,6 @@
 package waitpage_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -10,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/admissiontest"
 	"github.com/ropeline/ropeline/visitor"
 	"github.com/ropeline/ropeline/waitpage"
 )
@@ -71,20 +69,8 @@ func gateway(t testing.TB, limits admission.Limits) (*httptest.Server, *admissio
 
 func gatewayWithPage(t testing.TB, limits admission.Limits) (*httptest.Server, *admission.Room, *waitpage.Page) {
 	t.Helper()
-	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	room, err := admission.OpenRoom(t.Context(), admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: 123}, "g1", admission.Secret("secret"), ring,
-		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); room.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
-
+	room, _ := admissiontest.RunRoom(t, admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: 123}, "g1", admissiontest.NewRing(t),
+		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}})
 	page := waitpage.New(prefix, func(id int64) (waitpage.Activity, bool) {
 		return waitpage.Activity{Name: "Spring drop", Room: room}, id == 123
 	})

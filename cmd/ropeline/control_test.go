@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/admissiontest"
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/web/api"
 )
@@ -38,19 +39,7 @@ func openAdmin(t *testing.T, broken *error) string {
 
 func openAdminOf(t *testing.T, broken *error, settings admission.Settings) string {
 	t.Helper()
-	store := admission.NewMemory(nil)
-	ring, err := admission.NewKeyring([]admission.Key{admission.NewKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	room, err := admission.OpenRoom(t.Context(), store, admission.LineID{Tenant: "demo", Activity: 123}, "g1", admission.Secret("secret"), ring, settings, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = room.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	room, _ := admissiontest.RunRoom(t, admission.NewMemory(nil), admission.LineID{Tenant: "demo", Activity: 123}, "g1", admissiontest.NewRing(t), settings)
 	verifier, err := api.NewVerifier(api.VerifierOptions{Alg: "HS256", Secret: []byte(adminSecret), Issuer: "ops", Audience: "ropeline-admin"})
 	if err != nil {
 		t.Fatal(err)

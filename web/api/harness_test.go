@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/ropeline/ropeline/admission"
+	"github.com/ropeline/ropeline/admission/admissiontest"
 	"github.com/ropeline/ropeline/admission/catalog"
 	"github.com/ropeline/ropeline/visitor"
 	"github.com/ropeline/ropeline/web/api"
@@ -65,17 +66,8 @@ var ring = sync.OnceValue(func() *admission.Keyring {
 // openRoom runs the room of a line until the test ends, or stop is called.
 func openRoom(t testing.TB, store admission.Store, id admission.LineID, gateway string, limits admission.Limits) (r *admission.Room, stop func()) {
 	t.Helper()
-	opened, err := admission.OpenRoom(t.Context(), store, id, gateway, admission.Secret("secret"), ring(),
-		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}}, zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = opened.Run(ctx) }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return opened, stop
+	return admissiontest.RunRoom(t, store, id, gateway, ring(),
+		admission.Settings{Limits: limits, Poll: admission.Poll{Min: 2 * time.Second, Max: time.Minute, Budget: 2000}})
 }
 
 // client asks one handler, as the contract says.
