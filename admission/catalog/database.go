@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // What a change of an activity may be refused for.
@@ -18,6 +19,9 @@ var (
 
 	// ErrUnavailable: the database cannot be asked now, or there is none.
 	ErrUnavailable = errors.New("database unavailable")
+
+	// ErrNoDatabase: there is none. It is an ErrUnavailable.
+	ErrNoDatabase = fmt.Errorf("%w: the file names none", ErrUnavailable)
 )
 
 // Snapshot is all that was made through the API, at one version. The zero

@@ -129,7 +129,7 @@ func (s served) All() []api.Offered { return *s.g.offered.Load() }
 // Create implements api.Activities.
 func (s served) Create(ctx context.Context, a catalog.Activity) (catalog.Activity, error) {
 	if s.g.catalog == nil {
-		return catalog.Activity{}, errNoDatabase
+		return catalog.Activity{}, catalog.ErrNoDatabase
 	}
 	if clashes(s.g.current.Load(), a) {
 		return catalog.Activity{}, fmt.Errorf("in the file: %w", catalog.ErrTaken)
@@ -140,7 +140,7 @@ func (s served) Create(ctx context.Context, a catalog.Activity) (catalog.Activit
 // Update implements api.Activities.
 func (s served) Update(ctx context.Context, a catalog.Activity) (catalog.Activity, error) {
 	if s.g.catalog == nil {
-		return catalog.Activity{}, errNoDatabase
+		return catalog.Activity{}, catalog.ErrNoDatabase
 	}
 	if clashes(s.g.current.Load(), a) {
 		return catalog.Activity{}, fmt.Errorf("in the file: %w", catalog.ErrTaken)
@@ -151,7 +151,7 @@ func (s served) Update(ctx context.Context, a catalog.Activity) (catalog.Activit
 // Delete implements api.Activities.
 func (s served) Delete(ctx context.Context, id, version int64) error {
 	if s.g.catalog == nil {
-		return errNoDatabase
+		return catalog.ErrNoDatabase
 	}
 	return s.g.catalog.Delete(ctx, id, version)
 }
@@ -162,10 +162,7 @@ func (s served) System() catalog.System { return s.g.made().System }
 // SetSystem implements api.Activities.
 func (s served) SetSystem(ctx context.Context, system catalog.System) error {
 	if s.g.catalog == nil {
-		return errNoDatabase
+		return catalog.ErrNoDatabase
 	}
 	return s.g.catalog.SetSystem(ctx, system)
 }
-
-// errNoDatabase refuses to keep what only a database can.
-var errNoDatabase = fmt.Errorf("the file names no database: %w", catalog.ErrUnavailable)

@@ -266,6 +266,8 @@ func stored(err error) error {
 		return refused(Conflict, sayChanged).with("reason", "version")
 	case errors.Is(err, catalog.ErrTaken):
 		return refused(Conflict, sayTaken).with("reason", "taken")
+	case errors.Is(err, catalog.ErrNoDatabase):
+		return refused(DatabaseUnavailable, sayNoDatabase)
 	case errors.Is(err, catalog.ErrUnavailable):
 		return failed(DatabaseUnavailable, err)
 	}

@@ -604,6 +604,10 @@ func TestAdmin_ASystemCauseIsForTheLogAlone(t *testing.T) {
 	if n := a.record.len(); n != 0 {
 		t.Errorf("%d changes are recorded of what did not happen", n)
 	}
+	a.activities.away = catalog.ErrNoDatabase
+	if got := a.ask("PUT", "/api/v1/system/config", `{"max_release_rate":10}`); got.status != http.StatusServiceUnavailable || !strings.Contains(got.text, "database.url") {
+		t.Errorf("without a database: got %d %s, want to be told which key is missing", got.status, got.text)
+	}
 	a.activities.away = errors.New("a bug at db.internal")
 	if got := a.ask("PUT", "/api/v1/system/config", `{"max_release_rate":10}`); got.status != http.StatusInternalServerError || strings.Contains(got.text, "db.internal") {
 		t.Errorf("got %d %s, want 500 without the cause", got.status, got.text)
