@@ -77,7 +77,7 @@ func (g *gateway) adminServer(operators *api.AdminAPI, metrics *prometheus.Regis
 func (g *gateway) adminAPI() *api.AdminAPI {
 	o := api.AdminOptions{
 		Activities: served{g},
-		Reload:     func(ctx context.Context) error { return g.reload(ctx, "api") },
+		Reload:     func(ctx context.Context) ([]string, error) { return g.reload(ctx, "api") },
 		Upstreams:  g.upstreams,
 		Bearer:     g.operators.Load,
 		Failed:     func(code api.Code) { g.errs.count(string(code)) },

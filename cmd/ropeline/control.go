@@ -185,7 +185,8 @@ func reloadCommand(environ []string) *cobra.Command {
 		Use:   "reload",
 		Short: "Have a gateway load its YAML file again",
 		Long: `Have a running gateway load its YAML file again. If anything in it is wrong the
-old one stays in force, and the problems are printed. Needs the role admin.
+old one stays in force, and the problems are printed. Keys that need a restart
+keep their old values, and are named. Needs the role admin.
 
 ` + remoteStatus,
 		Example: `  ropeline reload --admin http://10.0.0.5:8081`,
@@ -193,11 +194,17 @@ old one stays in force, and the problems are printed. Needs the role admin.
 	}
 	gateway := remoteFlags(cmd, environ)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var ignored json.RawMessage
-		if err := gateway.ask(cmd.Context(), http.MethodPost, "/api/v1/admin/reload", &ignored); err != nil {
+		var told struct {
+			Restart []string `json:"restart"`
+		}
+		if err := gateway.ask(cmd.Context(), http.MethodPost, "/api/v1/admin/reload", &told); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), "the file is loaded")
+		said := "the file is loaded"
+		if len(told.Restart) > 0 {
+			said += "; these keys need a restart, their old values stay: " + strings.Join(told.Restart, ", ")
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), said)
 		return err
 	}
 	return cmd

@@ -56,7 +56,7 @@ func openAdminOf(t *testing.T, broken *error, settings admission.Settings) strin
 			Source:   api.FromFile, Room: room,
 		}}},
 		Bearer: func() *api.Verifier { return verifier },
-		Reload: func(context.Context) error { return *broken },
+		Reload: func(context.Context) ([]string, error) { return []string{"listen.http", "store.path"}, *broken },
 		Log:    zap.NewNop(),
 	}))
 	server := httptest.NewServer(mux)
@@ -133,7 +133,7 @@ func TestControl_DoesAsToldAndTheExitStatusTellsHowItWent(t *testing.T) {
 		{[]string{"pause", "-1"}, exitUsage, "-1"},
 		{[]string{"resume", "123"}, exitOK, "activity 123 is resumed"},
 		{[]string{"reset", "123"}, exitOK, "activity 123 is reset"},
-		{[]string{"reload"}, exitOK, "loaded"},
+		{[]string{"reload"}, exitOK, "loaded; these keys need a restart, their old values stay: listen.http, store.path"},
 		{[]string{"reload", "--admin", closed.URL}, exitUnreachable, "refused"},
 		{[]string{"reload", "--admin", other.URL}, exitRefused, "404"},
 		{[]string{"reload", "--admin", "here"}, exitUsage, "--admin"},

@@ -52,17 +52,18 @@ func (g *gateway) reloadOnDemand(ctx context.Context) error {
 			return nil
 		case <-hangups:
 			g.notify(daemon.SdNotifyReloading)
-			_ = g.reload(ctx, "signal") // the log has said why not
+			_, _ = g.reload(ctx, "signal") // the log has said why not
 			g.notify(daemon.SdNotifyReady)
 		case <-changes:
-			_ = g.reload(ctx, "file")
+			_, _ = g.reload(ctx, "file")
 		}
 	}
 }
 
-// reload loads the file again. If anything in it is wrong, or needs a restart,
-// the old one stays in force whole and the log says why, as the error does.
-func (g *gateway) reload(ctx context.Context, cause string) error {
+// reload loads the file again. If anything in it is wrong the old one stays in
+// force whole and the log says why, as the error does. restart are the changed
+// keys whose old values stay in any case; the log has them, too.
+func (g *gateway) reload(ctx context.Context, cause string) (restart []string, err error) {
 	log := g.log.With(zap.String("file", g.path), zap.String("cause", cause))
 	next, err := config.Load(g.path, g.environ)
 	if err == nil {
@@ -70,10 +71,10 @@ func (g *gateway) reload(ctx context.Context, cause string) error {
 		if next.Hash == was.Hash {
 			log.Info("config unchanged")
 			g.loads.loaded(next.Hash)
-			return nil
+			return nil, nil
 		}
-		if keys := config.RestartNeeded(was, next); len(keys) > 0 {
-			log.Warn("config keys need a restart, their old values stay", zap.Strings("keys", keys))
+		if restart = config.RestartNeeded(was, next); len(restart) > 0 {
+			log.Warn("config keys need a restart, their old values stay", zap.Strings("keys", restart))
 		}
 		err = g.apply(ctx, next)
 	}
@@ -94,7 +95,7 @@ func (g *gateway) reload(ctx context.Context, cause string) error {
 			log.Warn("config", zap.String("warning", w.String()))
 		}
 	}
-	return err
+	return restart, err
 }
 
 // apply puts a checked file in force, with the activities that were made by the

@@ -87,8 +87,8 @@ type AdminOptions struct {
 	Identity func(line admission.LineID, name string) string
 
 	// Reload loads the configuration again. What is wrong with it is told to
-	// the caller.
-	Reload func(context.Context) error
+	// the caller, and so are the changed keys that wait for a restart.
+	Reload func(context.Context) (restart []string, err error)
 
 	// Upstreams tells how all upstreams do; nil: there are none to tell of.
 	Upstreams func() []Upstream

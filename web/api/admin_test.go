@@ -616,15 +616,19 @@ func TestAdmin_ASystemCauseIsForTheLogAlone(t *testing.T) {
 
 func TestAdmin_AReloadThatIsRefusedSaysWhatIsWrong(t *testing.T) {
 	a := openAdmin(t)
-	if got := a.ask("POST", "/api/v1/admin/reload", ""); got.status != http.StatusOK || a.reloads != 1 {
+	if got := a.ask("POST", "/api/v1/admin/reload", ""); got.status != http.StatusOK || a.reloads != 1 || !strings.Contains(got.text, `"restart":[]`) {
 		t.Fatalf("got %d %s", got.status, got.text)
+	}
+	a.restart = []string{"listen.http"}
+	if got := a.ask("POST", "/api/v1/admin/reload", ""); !strings.Contains(got.text, `"restart":["listen.http"]`) {
+		t.Errorf("what waits for a restart is not told: %s", got.text)
 	}
 	a.broken = errors.New("ropeline.yaml:3:1: lisen: unknown key")
 	got := a.ask("POST", "/api/v1/admin/reload", "")
 	if got.status != http.StatusUnprocessableEntity || got.code() != "CONFIG_REFUSED" || got.at("details.problem") != a.broken.Error() {
 		t.Errorf("got %d %s", got.status, got.text)
 	}
-	if n := a.record.len(); n != 1 {
-		t.Errorf("%d reloads are recorded, want the one that was", n)
+	if n := a.record.len(); n != 2 {
+		t.Errorf("%d reloads are recorded, want the two that were", n)
 	}
 }

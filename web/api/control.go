@@ -224,11 +224,13 @@ func (a *AdminAPI) reset(c *call, o Offered) (any, error) {
 // reload loads the configuration again. What is wrong with it is the caller's
 // to mend, so it is told.
 func (a *AdminAPI) reload(c *call) (any, error) {
-	if err := a.Reload(c.Context()); err != nil {
+	restart, err := a.Reload(c.Context())
+	if err != nil {
 		return nil, refused(ConfigRefused, sayNoReload).with("problem", err.Error())
 	}
 	a.changed(c, "config.reload", "", 0, nil, nil)
 	return struct {
-		Loaded bool `json:"loaded"`
-	}{true}, nil
+		Loaded  bool     `json:"loaded"`
+		Restart []string `json:"restart"`
+	}{true, append([]string{}, restart...)}, nil
 }

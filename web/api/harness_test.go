@@ -260,6 +260,7 @@ type admin struct {
 	record     *book
 	reloads    int
 	broken     error // of the next reload
+	restart    []string
 }
 
 var adminSecret = []byte("the admin's secret of thirty-two bytes")
@@ -300,11 +301,11 @@ func makeAdmin(t testing.TB, change ...func(*api.AdminOptions)) *admin {
 	o := api.AdminOptions{
 		Activities: a.activities, Record: a.record, Gateway: "g1", Log: zap.NewNop(), Identity: admission.Secret("0123456789abcdef").Identity,
 		Bearer: func() *api.Verifier { return verifier },
-		Reload: func(context.Context) error {
+		Reload: func(context.Context) ([]string, error) {
 			if a.broken == nil {
 				a.reloads++
 			}
-			return a.broken
+			return a.restart, a.broken
 		},
 	}
 	for _, c := range change {

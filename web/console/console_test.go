@@ -40,7 +40,7 @@ func open(t *testing.T) *page {
 	operators := api.NewAdmin(api.AdminOptions{
 		Activities: none{}, Log: zap.NewNop(), Gateway: "g1",
 		Bearer: func() *api.Verifier { return verifier },
-		Reload: func(context.Context) error { return nil },
+		Reload: func(context.Context) ([]string, error) { return nil, nil },
 	})
 	server := httptest.NewServer(New(operators))
 	t.Cleanup(server.Close)
