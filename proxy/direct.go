@@ -81,7 +81,7 @@ func newPipe(conn net.Conn, age int) (*pipe, error) {
 	c.answers = bufio.NewReaderSize(c, pipeBuffer)
 	var more [1]byte
 	c.look = func(fd uintptr) {
-		_, err := syscall.Read(int(fd), more[:]) // it does not block
+		_, err := readNow(fd, more[:])
 		c.quiet = err == syscall.EAGAIN
 	}
 	c.try = func(fd uintptr) bool {
@@ -89,7 +89,7 @@ func newPipe(conn net.Conn, age int) (*pipe, error) {
 			return true
 		}
 		c.tried = true
-		n, _ := syscall.Write(int(fd), c.head.Bytes()) // it does not block, and its error comes again
+		n, _ := writeNow(fd, c.head.Bytes()) // its error comes again
 		c.sent = max(n, 0)
 		return c.sent < c.head.Len()
 	}

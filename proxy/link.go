@@ -91,7 +91,7 @@ func newLink(s linkSettings, resolver *net.Resolver) (*link, error) {
 	switch {
 	case s.http2 && s.plain:
 		l.upgrade = l.transport(false)
-	case s.plain && s.proxyProtocol == 0: // which has a connection for each request
+	case s.plain && s.proxyProtocol == 0 && canAsk: // which has a connection for each request
 		l.direct = &direct{dial: l.dial, wait: s.header, keep: s.idle}
 	}
 	return l, nil
