@@ -36,31 +36,41 @@ const (
 	// loadSpan is over how many seconds the load is smoothed.
 	loadSpan = 6
 
-	// growth is the most by which the load may grow in a second while nothing is
-	// known of the shop, and probing that after it was once found too much; it
-	// doubles with each wellTime in which it was not.
-	growth   = .04
-	probing  = .02 / 60
-	wellTime = 240.
+	// The strain of a shop that does not feel its load lies between these, as
+	// operators are told to allow two to four times what answers take then. It is
+	// the least that was seen, over idleSpan seconds.
+	mostIdle  = .5
+	leastIdle = .25
+	idleSpan  = 8.
 
-	// headroom is the strain at which the load grows no more; at 1 the shop is at
-	// what the operator allows.
-	headroom = .7
+	// growth is by how much the limit of the load grows in a second where the shop
+	// does not feel it, and ebb by how much it falls where the shop is at what the
+	// operator allows. Between, both go with the square of the distance from where
+	// the strain is to be, so that the load, which is seen seconds late, slows down
+	// before it is there.
+	growth = .04
+	ebb    = .01
 
-	backOff    = .9 // of the load that was too much
-	cut        = .6 // of the rate, each second while the shop is past its limit
-	baseCut    = .9 // of the base, each time that it gets there
-	runCut     = .5 // the same, where the base was far too high
-	collapsed  = 10 // seconds after which the shop was asked for far too much
-	gain       = 6. // of the rate, by how far the load is from its limit
-	raising    = 1. / 25
-	lowering   = 1. / 12
+	// patience is by how much growth is slower for each second for which the
+	// shop was past its limit, and forgotten how many seconds it takes to forget
+	// most of them: who pays for a look with a minute looks seldom, who pays with
+	// a second often.
+	patience  = 2.
+	forgotten = 480.
+
+	backOff    = .95  // of the load that was too much
+	cut        = .5   // of the rate, each second while the shop is past its limit
+	collapsed  = 10   // seconds after which the shop was asked for far too much
+	backFar    = .9   // of the limit, then
+	gain       = 4.   // of the rate, by how far the load is from its limit
+	steady     = 60.  // seconds over which the rate is averaged that holds the load
 	settled    = 10   // seconds after which a gateway that starts knows its load
 	shifted    = 1.15 // of the limit, a load that another gateway had before, if the shop is well
 	mostRaise  = 1.5  // of the rate in force, in a second
+	mostBeyond = 1.1  // the same, beyond the rate that holds the load: what it brings is seen late
 	leastLoad  = 5.   // requests per second, the limit while nothing is known
 	leastLimit = .5   // and when it is
-	doubts     = 2.6  // deviations by which a share must be exceeded
+	doubts     = 2.6  // deviations by which a share, or a load, must be exceeded
 	leastOpen  = 10.  // requests under way that may tell of a shop that hangs
 )
 
@@ -69,23 +79,23 @@ const (
 //
 // What the shop does follows the rate late: visitors stay for minutes. But it
 // follows its load, the requests per second, at once. So the controller limits
-// the load: the limit grows as long as the shop is well, and falls below where
-// it was not. And it steers the load to the limit by the rate: base is the rate
-// at which the load stands still there, found by integration; the difference of
-// the load from its limit turns the rate around it.
+// the load: the limit goes to where the shop has some headroom left, and falls
+// below where it was not well. And it steers the load to the limit by the rate,
+// around the one at which the load stands still there, found by integration.
 type controller struct {
 	least, most float64 // rates, per second
 	target      Adaptive
 
-	recent []Measure
-	load   float64 // requests per second, smoothed
-	limit  float64 // of the load
-	base   float64 // rate per second; 0: not begun
-	strain float64 // smoothed; 1 at what the operator allows
-	found  bool    // the shop has been past its limit
-	well   float64 // seconds since then
-	past   int     // seconds for which it is
-	age    int     // seconds
+	recent  []Measure
+	load    float64 // requests per second, smoothed
+	limit   float64 // of the load
+	each    float64 // visitors to let in for each request that the load is to have; 0: not begun
+	strain  float64 // smoothed; 1 at what the operator allows, and beyond
+	idle    float64 // strain where the load is not felt
+	past    int     // seconds for which the shop is past its limit
+	reached float64 // the load when it went past it
+	debt    float64 // seconds for which it was, not forgotten yet
+	age     int     // seconds
 
 	p95    time.Duration // as judged last
 	failed float64
@@ -106,63 +116,85 @@ func (c *controller) observe(m Measure, inForce float64, held bool) (rate float6
 	if c.recent = append(c.recent, m); len(c.recent) > judged {
 		c.recent = c.recent[1:]
 	}
-	if c.base == 0 {
-		c.base, c.limit = inForce, leastLoad
+	if c.each == 0 {
+		c.limit, c.each, c.idle = leastLoad, inForce/leastLoad, mostIdle
 	}
-	c.load += (float64(m.Asked-m.Failed) - c.load) / loadSpan
+	asked := float64(m.Asked - m.Failed)
+	c.load += (asked - c.load) / loadSpan
 	if why = c.judge(m.Unanswered); why != "" {
-		c.past++
-		if c.past == 1 {
-			return c.within(inForce), why // it may be chance
-		}
-		switch {
-		case c.past == 2:
-			c.base = min(c.base, inForce)
-			if !c.found || c.load > 1.05*c.limit { // it ran up to the limit, or over it
-				c.base *= runCut
-			} else {
-				c.base *= baseCut
-			}
-			c.limit = max(leastLimit, backOff*min(c.load, c.limit))
-			c.found = true
-		case c.past == collapsed:
-			c.base *= runCut
-			c.limit = max(leastLimit, backOff*c.limit)
-		}
-		c.well, c.recent = 0, nil
-		if c.past > collapsed { // what comes at the lowest rate may be all that keeps it down
-			return c.least / 10, why
-		}
-		return c.within(inForce * cut), why
+		return c.retreat(inForce), why
 	}
 	c.past = 0
-	c.well++
-	if c.age++; c.age <= settled {
-		c.limit = max(c.limit, c.load) // what other gateways found out
-	}
-	near := c.load / c.limit
-	if near > .8 && held || near > shifted {
-		g := growth
-		if c.found && near <= shifted {
-			g = min(growth, probing*math.Exp2(c.well/wellTime))
-		}
-		c.limit *= 1 + g*min(1, max(0, 2.5*(headroom-c.strain)))
-	}
-	switch {
-	case near > 1:
-		c.base *= 1 - lowering*min(.5, near-1)
-	case held && c.found:
-		c.base *= 1 + raising*min(.5, 1-near)
-	case held:
-		c.base *= 1 + lowering*min(.5, 1-near)
-	}
-	c.base = c.within(c.base)
+	c.debt -= c.debt / forgotten
+	c.explore(held)
 	why = paceFree
-	if near > .9 {
+	if c.load > .9*c.limit {
 		why = paceLimit
 	}
-	rate = c.base * min(2, max(0, 1+gain*(1-near)))
-	return c.within(min(rate, mostRaise*max(inForce, c.least))), why
+	if c.age++; c.age <= settled {
+		c.limit = max(c.limit, c.load) // what other gateways found out
+		c.each = inForce / c.limit
+		return c.within(inForce), why
+	}
+	return c.steer(asked, inForce, held), why
+}
+
+// retreat returns the rate while the shop is past its limit. The first second
+// may be chance: it is answered and not remembered.
+func (c *controller) retreat(inForce float64) float64 {
+	switch c.past++; c.past {
+	case 1:
+		c.reached = c.load
+		return c.within(inForce * cut)
+	case 2:
+		c.limit = max(leastLimit, min(c.limit, backOff*c.reached))
+	case collapsed:
+		c.limit = max(leastLimit, backFar*c.limit)
+	}
+	c.debt++
+	c.recent = nil
+	if c.past > collapsed { // what comes at the lowest rate may be all that keeps it down
+		return c.least / 10
+	}
+	return c.within(inForce * cut)
+}
+
+// explore moves the limit of the load to where half of the way is gone from the
+// idle strain to what the operator allows.
+func (c *controller) explore(held bool) {
+	near := c.load / c.limit
+	looks := near > .8 && held
+	if looks && c.strain < c.idle {
+		c.idle = max(leastIdle, c.idle+(c.strain-c.idle)/idleSpan)
+	}
+	aim := (c.idle + 1) / 2
+	room := min(1, (aim-c.strain)/(aim-c.idle))
+	pace := growth
+	switch {
+	case room < 0:
+		pace = ebb
+	case near <= shifted:
+		pace /= 1 + patience*c.debt
+	}
+	if room < 0 || looks || near > shifted {
+		c.limit = max(leastLimit, c.limit*(1+pace*room*math.Abs(room)))
+	}
+}
+
+// steer returns the rate that brings the load to its limit.
+func (c *controller) steer(asked, inForce float64, held bool) float64 {
+	load := max(c.load, asked-doubts*math.Sqrt(max(0, asked))) // a leap is seen at once
+	holds := c.each * c.limit
+	rate := holds * max(0, 1+gain*(1-load/c.limit))
+	if !held {
+		rate = min(rate, holds)
+	}
+	rate = min(rate, max(holds, mostBeyond*inForce), mostRaise*max(inForce, c.least))
+	rate = c.within(rate)
+	if held || rate < holds {
+		c.each += (rate/c.limit - c.each) / steady
+	}
+	return rate
 }
 
 // judge tells what is wrong with the shop, by the recent measures; empty:
@@ -187,7 +219,11 @@ func (c *controller) judge(unanswered int64) string {
 			strain = max(strain, c.failed/c.target.Errors)
 		}
 	}
-	c.strain += (min(strain, 2) - c.strain) / 3
+	strain = min(strain, 1)
+	if len(c.recent) == 1 { // what came before the cut is over
+		c.strain = strain
+	}
+	c.strain += (strain - c.strain) / 3
 	switch {
 	case c.target.P95 > 0 && exceeds(float64(all.above(c.target.P95)), .05, answers):
 		return paceSlow

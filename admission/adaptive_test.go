@@ -3,13 +3,15 @@ package admission
 import (
 	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
 )
 
-// thorough has the best fixed rate searched for in small steps, and for every way
-// to visit: half a minute of a processor, and several under the race detector.
+// thorough has the best fixed rate searched for in small steps, and the adaptive
+// one tried with several seeds, for every way to visit: half a minute of a
+// processor, and several under the race detector.
 var thorough = flag.Bool("thorough", false, "hold the adaptive rate against the best fixed one as docs/adaptive.md does")
 
 // following lets a controller follow a shop.
@@ -30,9 +32,9 @@ func controllerOf(m shopModel, most float64) *controller {
 func TestController_DoesNearlyAsWellAsTheBestFixedRate(t *testing.T) {
 	t.Parallel()
 	const long = 30 * time.Minute
-	stays, step := []visits{{8, 5}}, 1.3
+	stays, step, seeds := []visits{{8, 5}}, 1.3, uint64(1)
 	if *thorough {
-		stays, step = []visits{{1, 1}, {8, 5}, {20, 15}}, 1.12
+		stays, step, seeds = []visits{{1, 1}, {8, 5}, {20, 15}}, 1.12, 5
 	}
 	for _, m := range shopModels {
 		for _, v := range stays {
@@ -40,10 +42,15 @@ func TestController_DoesNearlyAsWellAsTheBestFixedRate(t *testing.T) {
 				t.Parallel()
 				best, good := bestFixed(m, v, long, step)
 				most := 6 * best
-				r := newShop(m, v, 2).rush(long, most/20, following(controllerOf(m, most)))
-				t.Logf("best fixed %.2f/s gives %.1f a second; up to six times that gives %.2f of it, late for %d s of %v", best, good, r.good/good, r.late, long)
-				if r.good < .8*good {
-					t.Errorf("goodput is %.2f of the best fixed rate's", r.good/good)
+				least, sum, late := math.Inf(1), 0., 0
+				for seed := range seeds {
+					r := newShop(m, v, 2+seed).rush(long, most/20, following(controllerOf(m, most)))
+					least, sum, late = min(least, r.good/good), sum+r.good/good, late+r.late
+				}
+				t.Logf("best fixed %.2f/s gives %.1f a second; of up to six times that %d seeds give %.2f of it at least, %.2f on average, late for %d s of %v",
+					best, good, seeds, least, sum/float64(seeds), late/int(seeds), long)
+				if least < .9 {
+					t.Errorf("goodput is %.2f of the best fixed rate's", least)
 				}
 			})
 		}
@@ -120,7 +127,7 @@ func TestController_RecoversWithTheShop(t *testing.T) {
 	}
 	well, ill, again := mean(600, 900), mean(1000, 1200), mean(3000, 3600)
 	t.Logf("%.2f/s while it is well, %.2f/s while it does a tenth, %.2f/s when it is well again", well, ill, again)
-	if ill > .3*well || again < .7*well {
+	if !(ill < .3*well && again > .7*well) {
 		t.Errorf("%.2f/s while it is well, %.2f/s while it does a tenth, %.2f/s when it is well again", well, ill, again)
 	}
 }
@@ -138,6 +145,39 @@ func TestController_RaisesNothingWhereTheRateHoldsNobody(t *testing.T) {
 	}
 	if rate > 10 {
 		t.Errorf("%.1f/s after ten minutes in which nobody was held, from 5/s", rate)
+	}
+}
+
+// A gateway that starts beside others knows nothing of its load yet: it goes on at
+// the rate in force, and does not leap when it knows.
+func TestController_GoesOnAtTheRateInForce(t *testing.T) {
+	t.Parallel()
+	c := controllerOf(shopModels[0], 1000)
+	c.least = 1
+	rate, load := 25., 200.
+	for second := range 60 {
+		load += (8*rate - load) / 40 // eight requests each, within forty seconds
+		m := Measure{Asked: int64(load)}
+		m.Answers[LatencyBucket(250*time.Millisecond)] = uint32(load)
+		rate, _ = c.observe(m, rate, true)
+		if rate < 15 || rate > 35 {
+			t.Fatalf("%.1f/s after %d s, from 25/s", rate, second+1)
+		}
+	}
+}
+
+// A shop that takes half of what the operator allows for an answer even while it is
+// idle is still let have most of what it can do.
+func TestController_FillsAShopWhoseLimitIsTight(t *testing.T) {
+	t.Parallel()
+	m, v := shopModels[2], visits{8, 5}
+	m.p95 = m.p95 * 2 / 3 // twice what it is with few visitors
+	const long, knee = 15 * time.Minute, 200.
+	most := 6 * knee / v.requests
+	r := newShop(m, v, 2).rush(long, most/20, following(controllerOf(m, most)))
+	t.Logf("%.1f a second of some %.0f", r.good, knee)
+	if r.good < .75*knee {
+		t.Errorf("%.1f a second of some %.0f", r.good, knee)
 	}
 }
 
