@@ -979,6 +979,41 @@ func TestRoom_StoreThatLostEverythingIsLiftedByWhatVisitorsHold(t *testing.T) {
 	})
 }
 
+// memories counts what is brought to a line at once.
+type memories struct {
+	*away
+	most atomic.Int64
+}
+
+func (m *memories) Heal(ctx context.Context, call admission.Call, memory admission.Memory) (admission.Head, error) {
+	m.most.Store(max(m.most.Load(), int64(len(memory.Sessions)+len(memory.Ended))))
+	return m.away.Heal(ctx, call, memory)
+}
+
+func TestRoom_ManySessionsAreBroughtInManySteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const inside = 10_000
+		limits := demoLimits()
+		limits.Capacity, limits.RatePerHour, limits.Idle, limits.Max = 0, 0, time.Hour, 2*time.Hour
+		store := &memories{away: &away{Store: admission.NewMemory(nil)}}
+		room := runRoom(t, store, newRing(t, admission.NewKey()), limits)
+		for range inside {
+			if v := (&browser{room: room}).arrive(); !v.Pass {
+				t.Fatalf("got %+v, want to pass", v)
+			}
+		}
+		time.Sleep(time.Second)
+		store.replace(admission.NewMemory(nil))
+		time.Sleep(4 * time.Second)
+		if got := room.Figures().Sessions; got != inside {
+			t.Errorf("after a loss %d are inside, want %d", got, inside)
+		}
+		if most := store.most.Load(); most == 0 || most > inside/2 {
+			t.Errorf("%d sessions were brought in one step", most)
+		}
+	})
+}
+
 // Admitted and lost between two ticks: no map has it, only the session.
 func TestRoom_ATicketUsedJustBeforeALossBuysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -194,9 +194,35 @@ func (r *Room) remember(ctx context.Context) error {
 		}
 		return true
 	})
-	if _, err := r.store.Heal(ctx, call, memory); err != nil {
-		r.unmark(entries, heard)
-		return fmt.Errorf("bring what is remembered of the line: %w", err)
+	for portion := range memory.portions {
+		if _, err := r.store.Heal(ctx, call, portion); err != nil {
+			r.unmark(entries, heard)
+			return fmt.Errorf("bring what is remembered of the line: %w", err)
+		}
 	}
 	return nil
+}
+
+// mostRemembered is how many sessions, endings and passes are brought in one
+// step: the store answers others in between (a step of so many takes Redis some
+// 50 ms).
+const mostRemembered = 4096
+
+// portions are memories that tell together what m does.
+func (m Memory) portions(yield func(Memory) bool) {
+	for more := true; more; m.Pieces = nil {
+		portion := m
+		portion.Sessions, m.Sessions = split(m.Sessions)
+		portion.Ended, m.Ended = split(m.Ended)
+		portion.Spent, m.Spent = split(m.Spent)
+		more = len(m.Sessions)+len(m.Ended)+len(m.Spent) > 0
+		if !yield(portion) {
+			return
+		}
+	}
+}
+
+func split[T any](all []T) (first, rest []T) {
+	n := min(len(all), mostRemembered)
+	return all[:n], all[n:]
 }
