@@ -224,6 +224,56 @@ func TestKeys_ShareATagExpireAndTellNoOne(t *testing.T) {
 	}
 }
 
+// A server that evicts keys takes one and leaves the rest of the line.
+func TestKeys_OneThatIsLostStopsNoLine(t *testing.T) {
+	t.Parallel()
+	s := openShelf(t)
+	pass := admission.Pass{ID: "season", Uses: 90, Until: admission.InstantOf(s.now).Add(300 * 24 * time.Hour)}
+	live := func() {
+		t.Helper()
+		holder := fmt.Sprintf("holder%d", s.named)
+		head, _, err := s.store.Admit(t.Context(), s.call, []admission.Knock{
+			{Visitor: holder, Pass: pass}, {Visitor: "who waits", Pass: pass, Waits: true},
+		})
+		s.did(head, err)
+		for _, p := range s.join(3) {
+			head, _, err := s.store.Renew(t.Context(), s.call, []string{p.Visitor, holder})
+			s.did(head, err)
+			s.did(s.store.Leave(t.Context(), s.call, []admission.Departure{{Visitor: p.Visitor}, {Visitor: holder}, {Visitor: "who waits"}}))
+		}
+		line := s.release()
+		for _, c := range line.Claims {
+			knock := admission.Knock{Visitor: fmt.Sprintf("late%d", c.Number), Number: c.Number, Epoch: line.Epoch}
+			head, _, err := s.store.Admit(t.Context(), s.call, []admission.Knock{knock})
+			s.did(head, err)
+			s.did(s.store.Leave(t.Context(), s.call, []admission.Departure{{Visitor: knock.Visitor}}))
+		}
+		s.did(s.store.Present(t.Context(), s.call, []admission.Piece{{Bits: []uint64{^uint64(0)}}}))
+		s.pass(2 * time.Second)
+	}
+	s.limits.Capacity = 2
+	for range 30 {
+		live()
+	}
+	for _, key := range s.keys() {
+		if !strings.HasPrefix(key, "queue:") {
+			continue
+		}
+		for range 4 {
+			live()
+		}
+		if err := s.client.Del(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			live()
+		}
+		if head := s.release().Head; head.Waiting < 0 || head.Turns < 0 || head.Sessions < 0 || head.Awaited < 0 {
+			t.Errorf("without %s: %+v", key, head)
+		}
+	}
+}
+
 func TestKeys_AMillionWaitingTakeLessThanSixBitsEach(t *testing.T) {
 	t.Parallel()
 	s := openShelf(t)

@@ -672,9 +672,16 @@ local function advance()
   local clock = tonumber(t[1]) * SECOND + tonumber(t[2])
   local process = string.match(call('INFO', 'server'), 'run_id:(%w+)')
   if fresh then
-    call('DEL', HOLDER, HOLDERS, HELD, HOLDS)
+    call('DEL', TURNS, STEPS, HOLDER, HOLDERS, HELD, HOLDS)
     S.epoch, S.version = 1, 1
     S.born, S.at, S.window = clock, clock, clock
+    -- A server that evicts keys may have taken the numbers and left the maps.
+    for _, member in ipairs(call('ZRANGE', CHANGED, 0, -1)) do
+      call('ZADD', CHANGED, text(S.version), member)
+      if string.sub(member, 1, 1) == READ[WAITING] then
+        S.waiting = S.waiting + call('BITCOUNT', mapKey(WAITING, tonumber(string.sub(member, 2))))
+      end
+    end
   end
   local moved = words.run and words.run ~= process
   words.run = process

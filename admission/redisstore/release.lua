@@ -74,8 +74,11 @@ for i = 1, #all, 2 do
 end
 local gone = {}
 for _, visitor in ipairs(call('ZRANGEBYSCORE', TOLD, '(' .. text(since), '+inf')) do
-  gone[#gone + 1] = visitor
-  gone[#gone + 1] = tonumber(call('ZSCORE', ENDED, visitor))
+  local ends = call('ZSCORE', ENDED, visitor)
+  if ends then
+    gone[#gone + 1] = visitor
+    gone[#gone + 1] = tonumber(ends)
+  end
 end
 local spent = {}
 for _, pass in ipairs(call('ZRANGEBYSCORE', SPENT, '(' .. text(since), '+inf')) do
