@@ -79,17 +79,17 @@ func (l *line) joinOne(newcomer Newcomer) Place {
 	if newcomer.Identity != "" {
 		l.know(newcomer, n)
 	}
-	// No token came back from this visitor yet: a bot, a prefetch or a curl
-	// must not hold a seat for the whole idle time.
-	idle := min(l.limits.Idle, 2*l.limits.Claim)
+	if l.indexed(n) {
+		return Place{Number: n, Visitor: newcomer.Visitor, Indexed: true}
+	}
 	if newcomer.Waits {
 		return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count}
 	}
+	// No token came back from this visitor yet: a bot, a prefetch or a curl
+	// must not hold a seat for the whole idle time.
+	idle := min(l.limits.Idle, 2*l.limits.Claim)
 	if admission, ok := l.quiet(newcomer.Visitor, n, idle); ok {
 		return Place{Number: n, Visitor: newcomer.Visitor, Admission: admission}
-	}
-	if l.indexed(n) {
-		return Place{Number: n, Visitor: newcomer.Visitor, Indexed: true}
 	}
 	return Place{Number: n, Visitor: newcomer.Visitor, Position: l.waiting.count} // all others have lower numbers
 }

@@ -377,6 +377,20 @@ func draws(t *testing.T, open Opener) {
 		}
 	})
 
+	// A gateway whose shop is away has newcomers wait, whatever the line could do.
+	t.Run("ANewcomerWhoIsToWaitHasAnIndexToo", func(t *testing.T) {
+		_, g, _, line := early(t, open(t), full(), 3)
+		newcomers := g.visitors(2)
+		newcomers[0].Waits, newcomers[1].Waits = true, true
+		for range 2 { // the answer was lost
+			joined := g.joinBatch("shut", newcomers)
+			g.wantIndexes(joined)
+			if first := joined[0].number; first != line[2].number+1 {
+				t.Fatalf("the fourth to join got index %d", first)
+			}
+		}
+	})
+
 	t.Run("WhoLeftBeforeTheDrawIsNotInIt", func(t *testing.T) {
 		r, g, start, line := early(t, open(t), full(), 9)
 		g.leave(line[4])
