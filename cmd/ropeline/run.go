@@ -27,7 +27,7 @@ type exit struct {
 func (e exit) Error() string { return e.err.Error() }
 func (e exit) Unwrap() error { return e.err }
 
-// misuse is a flag that a command does not have, or has otherwise.
+// misuse is a flag that its command does not have, or a value that it cannot have.
 type misuse struct{ error }
 
 // run is the whole program, for main and for tests: it returns the exit

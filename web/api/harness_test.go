@@ -259,8 +259,8 @@ type admin struct {
 	activities *shelf
 	record     *book
 	reloads    int
-	broken     error // of the next reload
-	restart    []string
+	broken     error    // of the next reload
+	restart    []string // the keys that wait for one after it
 }
 
 var adminSecret = []byte("the admin's secret of thirty-two bytes")
