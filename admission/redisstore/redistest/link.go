@@ -89,6 +89,13 @@ func NewLink(t testing.TB, addr string) *Link {
 	return l
 }
 
+// from has the server reached from an address of this machine.
+func (l *Link) from(source netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+}
+
 // Latency delays each answer by d, give or take jitter.
 func (l *Link) Latency(d, jitter time.Duration) {
 	l.mu.Lock()
@@ -259,9 +266,9 @@ func (l *Link) carry(w *wire) {
 		return
 	}
 	l.mu.Lock()
-	target := l.target
+	target, dialer := l.target, l.dialer
 	l.mu.Unlock()
-	conn, err := l.dialer.Dial("tcp", target)
+	conn, err := dialer.Dial("tcp", target)
 	if err != nil {
 		l.drop(w)
 		return

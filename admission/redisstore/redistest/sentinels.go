@@ -266,12 +266,11 @@ func (s *Sentinels) Dialer(party string) func(ctx context.Context, network, addr
 func (s *Sentinels) Gate(party string) (sentinelAddrs []string) {
 	s.t.Helper()
 	s.Dialer(party) // makes it a party
-	source := net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.sourceOf(party), 0))
 	var ports []string
 	var sentinels []*Link
 	for _, r := range slices.Concat(s.Servers, s.Sentinels) {
 		l := NewLink(s.t, r.Addr)
-		l.dialer.LocalAddr = source
+		l.from(s.sourceOf(party)) // in time: nobody knows the address yet but by chance
 		ports = append(ports, portOf(r.Addr), portOf(l.Addr))
 		if r.sentinel {
 			sentinels, sentinelAddrs = append(sentinels, l), append(sentinelAddrs, l.Addr)
