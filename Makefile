@@ -32,7 +32,7 @@ check: ## The quick checks: format, vet, staticcheck, shellcheck, govulncheck, e
 	@if curl -fsS -m 5 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then \
 		go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...; \
 	else echo "known vulnerabilities are NOT looked for: https://vuln.go.dev cannot be reached"; fi
-	$(GOTEST) $$(go list ./... | grep -v -e /e2e -e /redisstore -e /postgres -e /catalog -e /certs)
+	$(GOTEST) -short $$(go list ./... | grep -v -e /e2e -e /redisstore -e /postgres -e /catalog -e /certs)
 
 .PHONY: test
 test: deps build ## Install what is missing, then run every test

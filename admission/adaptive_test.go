@@ -36,7 +36,11 @@ func TestController_DoesNearlyAsWellAsTheBestFixedRate(t *testing.T) {
 	if *thorough {
 		stays, step, seeds = []visits{{1, 1}, {8, 5}, {20, 15}}, 1.12, 5
 	}
-	for _, m := range shopModels {
+	models := shopModels
+	if testing.Short() {
+		models = models[:1]
+	}
+	for _, m := range models {
 		for _, v := range stays {
 			t.Run(fmt.Sprintf("%s, %.0f requests", m.name, v.requests), func(t *testing.T) {
 				t.Parallel()

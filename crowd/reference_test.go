@@ -215,6 +215,10 @@ func judge(head Head, events []Event) []Judgement {
 }
 
 func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
+	seeds := uint64(2)
+	if testing.Short() {
+		seeds = 1
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*reference)
@@ -249,7 +253,7 @@ func TestChecker_PassesEveryHistoryOfTheRealLine(t *testing.T) {
 		{"no limit of rate", func(r *reference) { r.limits.RatePerHour = 0 }},
 		{"no limit of capacity", func(r *reference) { r.limits.Capacity = 0 }},
 	} {
-		for seed := range uint64(2) {
+		for seed := range seeds {
 			t.Run(fmt.Sprint(c.name, ", seed ", seed), func(t *testing.T) {
 				ref := drop(seed)
 				c.change(&ref)
