@@ -226,13 +226,9 @@ func sales() []sale {
 // in every kind of sale. Polls of one run share one measurement, so that one run
 // says little: each sale is held several times.
 func TestWait_TheBandHoldsTheTrueWait(t *testing.T) {
-	seeds := uint64(6)
-	if testing.Short() {
-		seeds = 2
-	}
 	for _, s := range sales() {
 		polls, held := 0, 0
-		for seed := range seeds {
+		for seed := range uint64(6) {
 			p, h := s.score(t, seed+1)
 			polls, held = polls+p, held+h
 		}
